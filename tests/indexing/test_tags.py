@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 import lookalike
+from classes import SPACE, class_collection, directions, write_rows
 from command import lookalike as run
 from command import lookalike_json
 from lookalike import Collection
@@ -14,14 +15,11 @@ from lookalike.indexing.metadata import join_metadata
 from lookalike.indexing.tags import tag_new_images
 from lookalike.maintenance.backup import backup, restore
 from lookalike.models import registry
-from lookalike.models.text.classifier import read_directions
-from lookalike.models.text.table import WordTable
 from lookalike.models.text.tags import Tagger
-from lookalike.store.table import Table
-from made import drawn, picture
+from lookalike.store.names import take_names
+from made import drawn
 from made import make_collection as make_numbers
 
-SPACE = "efficientnet-lite0-int8"
 # Dogs of eight breeds that differ much.
 DOGS = [
     "Chihuahua",
@@ -37,34 +35,13 @@ AIRPLANE = ["airplane", "airliner"]
 PIANO = ["piano", "grand piano"]
 
 
-@pytest.fixture(scope="module")
-def directions():
-    """The direction of each class of the network, by name."""
-    table = WordTable.load()
-    rows = read_directions(registry.resolve(SPACE))
-    return dict(zip(table.names, rows, strict=True))
-
-
 @pytest.fixture
-def collection(directions, tmp_path):
+def collection(tmp_path):
     """Two images that look like classes, and one that looks like nothing."""
-    table = Table.create(tmp_path / "collection", [registry.resolve(SPACE)])
-    (unlike,) = drawn(1, dim=1280)
-    vectors = [directions["airliner"], directions["grand piano"], unlike]
-    write_rows(table, ["/in/a.jpg", "/in/b.jpg", "/in/c.jpg"], vectors)
+    classes = {"/in/a.jpg": "airliner", "/in/b.jpg": "grand piano"}
+    table = class_collection(tmp_path / "collection", classes)
+    write_rows(table, ["/in/c.jpg"], drawn(1, dim=1280))
     return Collection(table)
-
-
-def write_rows(table, uris, vectors):
-    count = len(uris)
-    columns = {
-        "uri": uris,
-        "sha256": [uri.encode().ljust(32) for uri in uris],
-        "thumbnail": [picture((90, 120, 150))] * count,
-        "spaces": [[SPACE]] * count,
-        SPACE: np.stack(vectors),
-    }
-    table.upsert(columns, replace=True)
 
 
 def tags_of(collection):
@@ -95,8 +72,8 @@ def test_tags_are_the_kind_and_the_class_where_the_network_is_sure(collection):
         (["accordion"], ["accordion"]),
     ],
 )
-def test_the_order_of_tags(directions, classes, tags):
-    rows = np.stack([directions[name] for name in classes])
+def test_the_order_of_tags(classes, tags):
+    rows = np.stack([directions()[name] for name in classes])
     mean = rows.mean(axis=0, keepdims=True)
     tagger = Tagger.load(registry.resolve(SPACE))
     assert tagger.tag(mean / np.linalg.norm(mean)) == [tags]
@@ -108,7 +85,7 @@ def test_a_vector_that_equals_no_class_more_than_another_has_no_tag():
 
 
 def test_filters_find_tags(collection):
-    first, second, third = sorted(collection.select("width is null"))
+    first, second, third = sorted(collection.select("width is not null"))
     collection.tag()
     assert collection.select("tags contains 'airplane'").tolist() == [first]
     assert collection.select("not tags contains 'airplane'").tolist() == [second, third]
@@ -139,10 +116,10 @@ def test_filters_of_another_kind_are_refused(collection, where, message):
         collection.select(where)
 
 
-def test_new_and_changed_images_get_tags(collection, directions):
+def test_new_and_changed_images_get_tags(collection):
     assert tag_new_images(collection.table) is None
     collection.tag()
-    airliner = directions["airliner"]
+    airliner = directions()["airliner"]
     write_rows(collection.table, ["/in/b.jpg", "/in/d.jpg"], [airliner, airliner])
     collection.refresh()
     assert tags_of(collection) == [AIRPLANE, None, [], None]
@@ -223,3 +200,13 @@ def test_index_refuses_tags_before_anything_is_written(sample, tmp_path):
     result = run("index", sample, "-c", path, "--tags", "--model", "pixels", status=2)
     assert "no classifier" in " ".join(result.stderr.split())
     assert not path.exists()
+
+
+def test_tags_stand_in_for_labels_where_there_are_none(collection):
+    table = collection.table
+    ids = sorted(collection.select("width is not null"))
+    assert take_names(table, ids) == [None] * 3
+    collection.tag()
+    assert take_names(table, ids) == ["airplane", "piano", None]
+    table.update({"uri": ["/in/c.jpg"], "label": ["mine"]})
+    assert take_names(table, ids) == [None, None, "mine"]

@@ -16,7 +16,7 @@ from lookalike.review.rows import ReviewedRows
 from lookalike.store.table import Table
 from lookalike.types import Model
 from lookalike.vectors.neighbors import NeighborGraph
-from made import SPACE, add_rows, clusters, drawn
+from made import SPACE, add_rows, clusters, drawn, make_collection
 
 CORNERS = 4
 EACH = 25
@@ -236,6 +236,22 @@ def test_rows_that_are_removed_meanwhile_stay_in_the_review(tmp_path, corners):
 def test_settings_that_fit_nothing_are_refused(tmp_path, corners, settings, message):
     with pytest.raises(InputError, match=message):
         review_of(tmp_path, *corners, **settings)
+
+
+@pytest.mark.parametrize(("tagged", "is_named"), [(20, True), (10, False)])
+def test_clusters_without_labels_are_named_after_tags(
+    tmp_path, corners, tagged, is_named
+):
+    vectors, _ = corners
+    table = make_collection(tmp_path / "c", vectors)
+    table.add_metadata({"tags": "tags"})
+    # Images take turns at the corners. Of those of the first corner, some have a tag.
+    uris = [f"/pictures/{CORNERS * number:06}.jpg" for number in range(tagged)]
+    table.update({"uri": uris, "tags": [["dog", "beagle"]] * tagged})
+    found = Collection(table).review(parts=["clusters"]).clusters
+    by_name = {cluster.name: cluster for cluster in found.groups}
+    assert ("dog" in by_name) == is_named
+    assert all(cluster.label is None for cluster in found.groups)
 
 
 def test_an_empty_space_is_refused(tmp_path):

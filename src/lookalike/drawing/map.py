@@ -26,6 +26,7 @@ from lookalike.drawing.style import (
 )
 from lookalike.imaging import open_thumbnail
 from lookalike.projection.map import Map
+from lookalike.store.names import take_names
 from lookalike.store.table import Table
 from lookalike.tracing import span
 
@@ -89,8 +90,8 @@ def draw_map(map_: Map, collection: Table, path: str | Path) -> Path:
         If the collection no longer has one of the rows.
     """
     path = output_path(path)
-    rows = collection.take(map_.ids, ["label"])
-    key = legend(rows["label"].to_pylist())
+    names = take_names(collection, map_.ids)
+    key = legend(names)
 
     widths = [_MARGIN, _IMAGES_SIDE, _MARGIN, _DOTS_SIDE, _MARGIN]
     heights = [_HEADING_HEIGHT, _DOTS_SIDE, _MARGIN, _LEGEND_HEIGHT, _MARGIN]

@@ -22,6 +22,7 @@ from lookalike.export.sprites import SPRITE_SIDE, PackedThumbnails, ThumbnailPac
 from lookalike.io.files import atomic_write
 from lookalike.projection.map import Map
 from lookalike.sources import browser_link, display_path
+from lookalike.store.names import take_names
 from lookalike.store.table import Table
 from lookalike.tracing import span
 
@@ -121,9 +122,9 @@ def _policy_source(text: str) -> str:
 
 def _describe_rows(map_: Map, collection: Table) -> dict[str, Any]:
     """Return the positions, names, paths and labels, row by row."""
-    rows = collection.take(map_.ids, ["uri", "label"])
+    rows = collection.take(map_.ids, ["uri"])
     uris = rows["uri"].to_pylist()
-    labels = rows["label"].to_pylist()
+    labels = take_names(collection, map_.ids)
 
     # The legend: each label's name, color and number of rows.
     key = legend(labels)
@@ -139,7 +140,7 @@ def _describe_rows(map_: Map, collection: Table) -> dict[str, Any]:
         other = key.names.index(OTHER)
         rare_rows = np.flatnonzero(key.indices == other)
         for row in rare_rows.tolist():
-            rare_names[row] = _printable(labels[row])
+            rare_names[row] = _printable(labels[row] or "")
 
     positions = np.round(map_.unit_square() * _UNIT)
     numbers = positions.astype("<u2")

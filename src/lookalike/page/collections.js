@@ -1,4 +1,4 @@
-/** The server's collections, their spaces and labels. */
+/** The server's collections, their spaces, labels and tags. */
 
 import * as api from "./api.js";
 import { colorsOfLabels } from "./palette.js";
@@ -62,9 +62,18 @@ export function titleOf(space) {
   return alike.length === 1 ? COMPARISONS[known.compares] : modelOf(space);
 }
 
-/** The color of a label of the current collection. */
+/** The column of tags if they stand in for labels, which the collection has none of; or null. */
+export function tagColumnOf(name = current().collection) {
+  const { labels, tag_column: column } = collection(name);
+  return labels.length ? null : column;
+}
+
+/** The labels of the current collection, or its tags, with their counts. */
+export const namesOfKinds = () => (tagColumnOf() ? collection().tags : collection().labels);
+
+/** The color of a label of the current collection, or of a tag where tags stand in for labels. */
 export function colorOf(label) {
-  const { name, labels } = collection();
-  if (!colors.has(name)) colors.set(name, colorsOfLabels(labels));
+  const { name } = collection();
+  if (!colors.has(name)) colors.set(name, colorsOfLabels(namesOfKinds()));
   return colors.get(name)(label);
 }

@@ -216,7 +216,7 @@ function factsOf(row, complete) {
   const { width, height, size, mtime, uri } = complete;
   const metadata = Object.entries(complete.metadata ?? {}).map(([name, value]) => [
     name,
-    value === null ? null : h("bdi", {}, String(value)),
+    value === null ? null : h("bdi", {}, Array.isArray(value) ? value.join(", ") : String(value)),
   ]);
   const facts = [
     ["Distance", row.distance?.toFixed(4)],

@@ -1,6 +1,6 @@
-/** Filters: labels as chips with their counts, and an expression. */
+/** Filters: labels, or tags, as chips with their counts, and an expression. */
 
-import { collection, colorOf } from "./collections.js";
+import { collection, colorOf, namesOfKinds, tagColumnOf } from "./collections.js";
 import { makeCompletion } from "./completion.js";
 import { $, colorDot, h } from "./dom.js";
 import { number } from "./format.js";
@@ -25,15 +25,16 @@ export function countLabels(matches, state) {
   if (state.labels.length && query === countedQuery) return;
   countedQuery = query;
   counts = new Map();
-  for (const { label } of matches) {
-    const key = label ?? "";
-    counts.set(key, (counts.get(key) ?? 0) + 1);
+  const hasTags = tagColumnOf() !== null;
+  for (const { label, tags } of matches) {
+    const names = hasTags ? tags : [label ?? ""];
+    for (const key of names) counts.set(key, (counts.get(key) ?? 0) + 1);
   }
 }
 
 // Chosen labels first, then those among the nearest, then the collection's most frequent.
 function sortedLabels(state) {
-  const labels = collection().labels.map(({ label, count }) => ({ label: label ?? "", count }));
+  const labels = namesOfKinds().map(({ label, count }) => ({ label: label ?? "", count }));
   const rank = ({ label }) =>
     (counts?.get(label) ?? 0) + (state.labels.includes(label) ? CHOSEN_RANK : 0);
   return labels.sort((first, second) => rank(second) - rank(first) || second.count - first.count);
@@ -58,7 +59,7 @@ export function drawFilters(state) {
   if (state.labels.length) {
     const clear = () => go({ labels: [] });
     const attributes = { type: "button", class: "chip clear", onclick: clear };
-    chips.prepend(h("button", attributes, "All labels"));
+    chips.prepend(h("button", attributes, tagColumnOf() ? "All tags" : "All labels"));
   }
   chips.hidden = labels.length < 2 && !state.labels.length;
   if (focused !== undefined) {

@@ -1,7 +1,7 @@
 /** From the state to the server's answers, one for each space. */
 
 import * as api from "./api.js";
-import { collection, spacesOf } from "./collections.js";
+import { collection, spacesOf, tagColumnOf } from "./collections.js";
 import { fileOf, rememberUpload } from "./images.js";
 import { filterOf } from "./state.js";
 
@@ -32,7 +32,8 @@ export function requestFor(state, space, { forMap = false } = {}) {
   // A row of the collection is left out of its own results. An upload that is in the collection
   // is worth seeing.
   const excludeSelf = ![...positive, ...negative].some(({ upload }) => upload);
-  const search = { k: state.k, where: filterOf(state), exclude_self: excludeSelf, unique };
+  const where = filterOf(state, tagColumnOf(state.collection));
+  const search = { k: state.k, where, exclude_self: excludeSelf, unique };
   return { ...target, ...examples, ...search, ranking };
 }
 

@@ -11,7 +11,8 @@
  * @property {Example[]} positive
  * @property {Example[]} negative
  * @property {number} k
- * @property {string[]} labels  The chosen labels; the empty text stands for images without one.
+ * @property {string[]} labels  The chosen labels, or tags where a collection has no labels; the
+ *   empty text stands for images without a label.
  * @property {number} gamma  The strength of the negative examples.
  * @property {boolean} unique  Whether each content is shown once.
  * @property {"plain" | "centered" | "context"} ranking
@@ -131,13 +132,26 @@ export const hasQuery = (state) => state.positive.length > 0;
 
 const quote = (text) => `'${text.replaceAll("'", "''")}'`;
 
-/** The filter that the chosen labels and the filter box make together, or undefined. */
-export function filterOf({ labels, where }) {
+function conditionsOfTags(tags, column) {
+  return tags.filter(Boolean).map((tag) => `\`${column}\` contains ${quote(tag)}`);
+}
+
+function conditionsOfLabels(labels) {
   const names = labels.filter(Boolean).map(quote);
   const conditions = [];
   if (names.length === 1) conditions.push(`label = ${names[0]}`);
   if (names.length > 1) conditions.push(`label in (${names.join(", ")})`);
   if (labels.includes("")) conditions.push("label is null");
+  return conditions;
+}
+
+/**
+ * The filter that the chosen labels and the filter box make together, or undefined.
+ *
+ * With a column of tags, they are chosen in place of labels.
+ */
+export function filterOf({ labels, where }, tagColumn = null) {
+  const conditions = tagColumn ? conditionsOfTags(labels, tagColumn) : conditionsOfLabels(labels);
   const ofLabels = conditions.join(" or ");
   const expression = expressionOf(where);
   if (!expression) return ofLabels || undefined;

@@ -3,12 +3,13 @@
 // An expression begins with a column and an operator, perhaps behind "not" and parentheses.
 const COLUMN = "(?:`[^`]*`|[\\p{L}_][\\p{L}\\p{N}_]*)";
 const OPERATOR =
-  "(?:[=<>!]|not\\s+(?:in|like)\\b|in\\s*\\(|like\\s*['\"]|is\\s+(?:not\\s+)?null\\b)";
+  "(?:[=<>!]|not\\s+(?:in|like|contains)\\b|in\\s*\\(|" +
+  "(?:like|contains)\\s*['\"]|is\\s+(?:not\\s+)?null\\b)";
 const EXPRESSION = new RegExp(`^[\\s(]*(?:not[\\s(]+)*${COLUMN}\\s*${OPERATOR}`, "iu");
 
 // Before the caret: a column, an operator for values, and the beginning of a value.
 const VALUE = new RegExp(
-  `(${COLUMN})\\s*(?:=|!=|like\\s|in\\s*\\((?:[^()]*,)?)\\s*(['"]?)([^'"(),]*)$`,
+  `(${COLUMN})\\s*(?:=|!=|(?:like|contains)\\s|in\\s*\\((?:[^()]*,)?)\\s*(['"]?)([^'"(),]*)$`,
   "iu",
 );
 const WORD = /`?[\p{L}\p{N}_]*$/u;
@@ -60,13 +61,20 @@ function matching(entries, part) {
 
 const isPlainName = (name) => /^[\p{L}_][\p{L}\p{N}_]*$/u.test(name);
 
-const KINDS = { int64: "number", float64: "number", bool: "yes or no", timestamp: "time" };
+const KINDS = {
+  int64: "number",
+  float64: "number",
+  bool: "yes or no",
+  timestamp: "time",
+  tags: "tags",
+};
+const OPERATORS = { string: "=", bool: "=", tags: "contains" };
 
 function columnCompletions(columns, part, start) {
   const found = matching(columns, part.replace("`", ""));
   return found.map(({ name, type }) => {
     const written = isPlainName(name) ? name : `\`${name}\``;
-    const operator = type === "string" || type === "bool" ? "=" : ">";
+    const operator = OPERATORS[type] ?? ">";
     return { start, text: `${written} ${operator} `, name, hint: KINDS[type] ?? "text" };
   });
 }
@@ -78,14 +86,18 @@ function labelEntries(labels) {
 
 const textEntries = (column) => (column?.values ?? []).map((name) => ({ name, hint: "" }));
 
-function valueCompletions(column, part, start, { columns, labels }) {
+function knownValues(column, { labels, tags }) {
+  if (column?.name === "label") return labelEntries(labels);
+  return column?.type === "tags" ? labelEntries(tags) : textEntries(column);
+}
+
+function valueCompletions(column, part, start, { columns, ...names }) {
   const known = columns.find(({ name }) => name === column.replaceAll("`", ""));
   if (known?.type === "bool") {
     const values = [{ name: "true" }, { name: "false" }];
     return matching(values, part).map(({ name }) => ({ start, text: name, name, hint: "" }));
   }
-  const values = known?.name === "label" ? labelEntries(labels) : textEntries(known);
-  const found = matching(values, part);
+  const found = matching(knownValues(known, names), part);
   return found.map(({ name, hint }) => ({ start, text: quote(name), name, hint }));
 }
 
@@ -93,7 +105,7 @@ function valueCompletions(column, part, start, { columns, labels }) {
  * How a text can be completed at the caret.
  *
  * @param {string} text  What lies before the caret.
- * @param {{columns: object[], labels: object[]}} collection
+ * @param {{columns: object[], labels: object[], tags: object[]}} collection
  * @returns {{start: number, text: string, name: string, hint: string}[]} Each replaces what lies
  *   between `start` and the caret by `text`.
  */

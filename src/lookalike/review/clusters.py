@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import warnings
 from collections import Counter
+from collections.abc import Iterable
 
 import numpy as np
 
@@ -70,13 +71,12 @@ def find_clusters(
             member_places,
             components,
         )
-        images = rows.images(places)
-        members.append(images)
+        members.append(places)
     members.sort(key=len, reverse=True)
     is_unclustered = numbers == _UNCLUSTERED
     unclustered = np.flatnonzero(is_unclustered)
     return Clusters(
-        groups=_named(members),
+        groups=_named(rows, members),
         unclustered=rows.images(unclustered),
         method="hdbscan" if count is None else "kmeans",
     )
@@ -198,11 +198,11 @@ def _most_central_first(places: Places, components: VectorsF32) -> Places:
     return places[order]
 
 
-def _named(members: list[tuple[ReviewImage, ...]]) -> tuple[Cluster, ...]:
-    """Return clusters with names, from their images."""
+def _named(rows: ReviewedRows, members: list[Places]) -> tuple[Cluster, ...]:
+    """Return clusters with names, from the places of their rows."""
     names = []
-    for number, images in enumerate(members, 1):
-        name = _name(images)
+    for number, places in enumerate(members, 1):
+        name = _name(rows, places)
         if name is None:
             name = f"cluster {number}"
         names.append(name)
@@ -211,7 +211,7 @@ def _named(members: list[tuple[ReviewImage, ...]]) -> tuple[Cluster, ...]:
     totals = Counter(names)
     numbers: Counter[str] = Counter()
     clusters = []
-    for name, images in zip(
+    for name, places in zip(
         names,
         members,
         strict=True,
@@ -220,6 +220,7 @@ def _named(members: list[tuple[ReviewImage, ...]]) -> tuple[Cluster, ...]:
         unique_name = name
         if totals[name] > 1:
             unique_name = f"{name} {numbers[name]}"
+        images = rows.images(places)
         label, share = _majority(images)
         cluster = Cluster(
             unique_name,
@@ -231,33 +232,39 @@ def _named(members: list[tuple[ReviewImage, ...]]) -> tuple[Cluster, ...]:
     return tuple(clusters)
 
 
-def _name(images: tuple[ReviewImage, ...]) -> str | None:
-    """Return the label of most images, or the two labels that most share; None otherwise."""
-    counts = _label_counts(images)
+def _name(rows: ReviewedRows, places: Places) -> str | None:
+    """Return the label of most images, or the two labels that most share; None otherwise.
+
+    Where no image has a label, tags take their place. An image without a tag counts against them:
+    the network did not know what it is.
+    """
+    of_images = [rows.names[place] for place in places]
+    counts = _count_names(of_images)
+    total = counts.total()
+    if rows.names is rows.tags:
+        total = len(places)
     named = 0
     names: list[str] = []
-    for label, count in counts.most_common(2):
+    for name, count in counts.most_common(2):
         named += count
-        names.append(label)
-        if named > _NAMED_SHARE * counts.total():
+        names.append(name)
+        if named > _NAMED_SHARE * total:
             return " and ".join(names)
     return None
 
 
 def _majority(images: tuple[ReviewImage, ...]) -> tuple[str | None, float | None]:
     """Return the most frequent label, and its share of the labeled images; None without labels."""
-    counts = _label_counts(images)
+    labels = [image.label for image in images]
+    counts = _count_names(labels)
     for label, count in counts.most_common(1):
         total = counts.total()
         return label, count / total
     return None, None
 
 
-def _label_counts(images: tuple[ReviewImage, ...]) -> Counter[str]:
-    """Return how often each label occurs, in the order of the alphabet."""
-    labels = []
-    for image in images:
-        if image.label is not None:
-            labels.append(image.label)
-    labels.sort()
-    return Counter(labels)
+def _count_names(names: Iterable[str | None]) -> Counter[str]:
+    """Return how often each name occurs, in the order of the alphabet."""
+    present = [name for name in names if name is not None]
+    present.sort()
+    return Counter(present)

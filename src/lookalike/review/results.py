@@ -128,8 +128,8 @@ class Cluster:
     Attributes
     ----------
     name
-        The label of most of its labeled images, numbered where several clusters share it, or
-        ``cluster 3``.
+        The label of most of its labeled images, or the tag of most of its images where there are no
+        labels. It is numbered where several clusters share it. Without either, ``cluster 3``.
     label, share
         The most frequent label, and its share of the labeled images; None without labels.
     images

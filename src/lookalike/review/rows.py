@@ -10,7 +10,8 @@ import numpy as np
 
 from lookalike.errors import InputError, SpaceError
 from lookalike.review.results import ReviewImage
-from lookalike.store.schema import row_ids, vector_clause
+from lookalike.store.names import first_tags
+from lookalike.store.schema import row_ids, tag_column, vector_clause
 from lookalike.store.view import View
 from lookalike.types import Ids, Places, VectorsF16, VectorsF32
 from lookalike.vectors import to_float32, unit_length
@@ -57,12 +58,15 @@ class ReviewedRows:
         float16 ``[n, dim]``.
     uris, labels
         The uri and the label of each row.
+    tags
+        The first tag of each row; None without tags.
     """
 
     ids: Ids
     vectors: VectorsF16
     uris: list[str]
     labels: list[str | None]
+    tags: list[str | None] | None = None
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -89,6 +93,14 @@ class ReviewedRows:
             np.intp,
         )
         return LabelCodes(names, as_array)
+
+    @property
+    def names(self) -> list[str | None]:
+        """What a row is named after: its label, or its first tag if no row has a label."""
+        has_labels = len(self.label_codes.names) > 0
+        if has_labels or self.tags is None:
+            return self.labels
+        return self.tags
 
     def image(self, place: int) -> ReviewImage:
         """Return the image at a place."""
@@ -133,25 +145,35 @@ def read_reviewed_rows(view: View, space: str, where: str | None) -> ReviewedRow
     # The scan has an order of its own.
     uris = [""] * count
     labels: list[str | None] = [None] * count
+    tags: list[str | None] = [None] * count
     columns = ["uri", "label"]
+    tagged = tag_column(view.metadata)
+    if tagged is not None:
+        columns.append(tagged)
     for batch in view.scan(columns, selected):
         batch_ids = row_ids(batch)
         places = np.searchsorted(ids, batch_ids)
         batch_uris = batch["uri"]
         batch_labels = batch["label"]
-        for place, uri, label in zip(
+        batch_tags: list[str | None] = [None] * len(batch)
+        if tagged is not None:
+            batch_tags = first_tags(batch[tagged])
+        for place, uri, label, tag in zip(
             places,
             batch_uris.to_pylist(),
             batch_labels.to_pylist(),
+            batch_tags,
             strict=True,
         ):
             uris[place] = uri
             labels[place] = label
+            tags[place] = tag
     return ReviewedRows(
         ids,
         vectors,
         uris,
         labels,
+        tags,
     )
 
 

@@ -53,7 +53,9 @@ class MapResponse(ResponseModel):
     y: Annotated[
         list[float], Field(description="From 0 at the top to 1 at the bottom.")
     ]
-    labels: Annotated[list[str], Field(description="All labels of the map.")]
+    labels: Annotated[
+        list[str], Field(description="All labels of the map, or tags if it has none.")
+    ]
     label: Annotated[
         list[int],
         Field(description="The position of each image's label in `labels`, or -1."),

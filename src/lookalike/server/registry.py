@@ -147,6 +147,7 @@ class CollectionView:
         """The fields of a `CollectionInfo`, except those of the server's options."""
         columns = self.table.filter_columns().values()
         labels = self.row_cache.labels()
+        tags = self.row_cache.tags()
         return {
             "name": self.name,
             "images": len(self.row_cache),
@@ -157,6 +158,8 @@ class CollectionView:
             ],
             "columns": [self._column_info(column) for column in columns],
             "labels": [{"label": label, "count": count} for label, count in labels],
+            "tags": [{"label": tag, "count": count} for tag, count in tags],
+            "tag_column": self.row_cache.tag_column,
         }
 
     def _column_info(self, column: Column) -> dict[str, Any]:

@@ -10,6 +10,8 @@ import numpy as np
 import pyarrow as pa
 
 from lookalike.sources import display_name
+from lookalike.store.names import labels_or_tags
+from lookalike.store.schema import tag_column
 from lookalike.store.table import Table
 from lookalike.types import Ids
 
@@ -29,14 +31,20 @@ class RowCache:
     ----------
     ids
         int64 ``[n]``, in ascending order.
+    tag_column
+        The column of tags; None without one.
     """
 
     def __init__(self, table: Table) -> None:
         table_schema = table.schema
-        fields = [table_schema.field(name) for name in _COLUMNS]
+        self.tag_column = tag_column(table.metadata)
+        names = list(_COLUMNS)
+        if self.tag_column is not None:
+            names.append(self.tag_column)
+        fields = [table_schema.field(name) for name in names]
         schema = pa.schema([*fields, _ID_FIELD])
 
-        scanned = table.scan(_COLUMNS)
+        scanned = table.scan(names)
         batches = [batch.cast(schema) for batch in scanned]
         rows = pa.Table.from_batches(batches, schema)
         rows = rows.sort_by(_ID_NAME)
@@ -44,7 +52,7 @@ class RowCache:
         ids = rows[_ID_NAME]
         self.ids: Ids = ids.to_numpy()
         self._columns: dict[str, pa.Array] = {}
-        for name in _COLUMNS:
+        for name in names:
             column = rows[name]
             self._columns[name] = column.combine_chunks()
         # Recent rows by id. Another thread may replace the whole dictionary.
@@ -100,11 +108,23 @@ class RowCache:
         # Reading values one by one is as fast as gathering them with Arrow's `take` first.
         indices = positions.tolist()
         columns = []
-        for column in self._columns.values():
-            values = _values_at(column, indices)
+        for name in _COLUMNS:
+            values = _values_at(self._columns[name], indices)
             columns.append(values)
-        rows = zip(found_ids, *columns, strict=True)
-        return [_to_dict(*values) for values in rows]
+        values_of_rows = zip(found_ids, *columns, strict=True)
+        rows = [_to_dict(*values) for values in values_of_rows]
+        self._add_tags(rows, indices)
+        return rows
+
+    def _add_tags(self, rows: list[dict[str, Any]], positions: list[int]) -> None:
+        """Add the tags of rows that have some."""
+        if self.tag_column is None:
+            return
+        column = self._columns[self.tag_column]
+        lists = _values_at(column, positions)
+        for row, tags in zip(rows, lists, strict=True):
+            if tags is not None:
+                row["tags"] = tags
 
     def row(self, row_id: int) -> dict[str, Any] | None:
         """Return one row, or None for an unknown id."""
@@ -117,26 +137,45 @@ class RowCache:
     def labels(self) -> list[tuple[str, int]]:
         """Return each label and its number of rows, the most frequent first."""
         column = self._columns["label"]
-        labels = column.drop_null()
-        counts = labels.value_counts()
-        pairs = []
-        entries = counts.to_pylist()
-        for entry in entries:
-            label = entry["values"]
-            count = entry["counts"]
-            pair = (label, count)
-            pairs.append(pair)
-        pairs.sort()
-        # Sorting is stable, so labels with equal counts stay in alphabetical order.
-        return sorted(pairs, key=_count_of, reverse=True)
+        return _count_values(column)
 
-    def labels_of(self, ids: Ids) -> Sequence[str | None]:
-        """Return the labels of rows; every id must exist."""
+    def tags(self) -> list[tuple[str, int]]:
+        """Return each tag and its number of rows, the most frequent first."""
+        if self.tag_column is None:
+            return []
+        lists = self._columns[self.tag_column]
+        words = lists.flatten()
+        return _count_values(words)
+
+    def names_of(self, ids: Ids) -> Sequence[str | None]:
+        """Return the labels of rows, or the first tags if no row has a label.
+
+        Every id must exist.
+        """
         positions = np.searchsorted(self.ids, ids)
         all_labels = self._columns["label"]
         labels = all_labels.take(positions)
-        values: list[str | None] = labels.to_pylist()
-        return values
+        lists = None
+        if self.tag_column is not None:
+            all_tags = self._columns[self.tag_column]
+            lists = all_tags.take(positions)
+        return labels_or_tags(labels, lists)
+
+
+def _count_values(column: pa.Array) -> list[tuple[str, int]]:
+    """Return each text of a column and how often it occurs, the most frequent first."""
+    present = column.drop_null()
+    counts = present.value_counts()
+    pairs = []
+    entries = counts.to_pylist()
+    for entry in entries:
+        value = entry["values"]
+        count = entry["counts"]
+        pair = (value, count)
+        pairs.append(pair)
+    pairs.sort()
+    # Sorting is stable, so values with equal counts stay in alphabetical order.
+    return sorted(pairs, key=_count_of, reverse=True)
 
 
 def _count_of(pair: tuple[str, int]) -> int:
@@ -168,6 +207,7 @@ def _to_dict(
         "uri": uri,
         "name": display_name(uri),
         "label": label,
+        "tags": [],
         "width": width,
         "height": height,
         "size": size,

@@ -25,7 +25,7 @@ from lookalike.server.example_schemas import (
     UploadExample,
 )
 from lookalike.server.learned_schemas import LearnedField
-from lookalike.types import DEFAULT_GAMMA
+from lookalike.types import DEFAULT_GAMMA, Kind
 
 __all__ = [
     "MAX_BATCH_IMAGES",
@@ -318,7 +318,7 @@ class ColumnInfo(ResponseModel):
     """A column that filters may use."""
 
     name: str
-    type: Literal["int64", "float64", "bool", "timestamp", "string"]
+    type: Kind
     values: Annotated[
         list[str],
         Field(
@@ -352,6 +352,14 @@ class CollectionInfo(ResponseModel):
     spaces: list[SpaceInfo]
     columns: list[ColumnInfo]
     labels: Annotated[list[LabelCount], Field(description="The most frequent first.")]
+    tags: Annotated[
+        list[LabelCount],
+        Field(description="The tags, each as a label; the most frequent first."),
+    ]
+    tag_column: Annotated[
+        str | None,
+        Field(description="The column that a filter finds tags in; null without tags."),
+    ]
 
 
 class CollectionsResponse(ResponseModel):
@@ -405,6 +413,10 @@ class RowInfo(ResponseModel):
     uri: str
     name: Annotated[str, Field(description="The file's name, for display.")]
     label: str | None
+    tags: Annotated[
+        list[str],
+        Field(description="Words for what is in the image, if it was tagged."),
+    ]
     width: int | None
     height: int | None
     size: Annotated[int | None, Field(description="The file's size in bytes.")]

@@ -9,6 +9,7 @@ from lookalike.server.jobs.index import IndexJob
 from lookalike.server.jobs.kinds import JobKind
 from lookalike.server.jobs.map import MapJob
 from lookalike.server.jobs.review import ReviewJob
+from lookalike.server.jobs.tag import TagJob
 from lookalike.server.jobs.tune import TuneJob
 
 __all__ = ["BUILTIN_JOBS"]
@@ -20,5 +21,6 @@ BUILTIN_JOBS: tuple[JobKind, ...] = (
     IndexJob(),
     MapJob(),
     ReviewJob(),
+    TagJob(),
     TuneJob(),
 )

@@ -113,8 +113,8 @@ def _map_response(view: CollectionView, stored: Map) -> dict[str, Any]:
     y = positions[:, 1]
     missing = len(row_cache) - len(ids)
 
-    # Labels are sent once, and each image refers to its label by position.
-    row_labels = row_cache.labels_of(ids)
+    # Labels, or tags in their place, are sent once, and each image refers to its label by position.
+    row_labels = row_cache.names_of(ids)
     labels = sorted({label for label in row_labels if label is not None})
     label_position: dict[str | None, int] = {
         label: index for index, label in enumerate(labels)
