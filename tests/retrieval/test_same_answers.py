@@ -135,10 +135,12 @@ def ask_command(
     ]
     for image in case.negative:
         words += ["--negative", image]
+    if case.negative:
+        words += ["--gamma", case.gamma]
     if case.where is not None:
         words += ["--where", case.where]
     words += ["--exclude-self"] * case.exclude_self + ["--exact"] * case.exact
-    words += ["--gamma", case.gamma] + ["--unique"] * case.unique
+    words += ["--unique"] * case.unique
     words += ["--rank", case.ranking]
     if case.max_distance is not None:
         words += ["--max-distance", case.max_distance]

@@ -10,6 +10,7 @@ import typer
 
 from lookalike.cli import output
 from lookalike.cli.command import command, store_imported
+from lookalike.cli.given_options import refuse_options
 
 
 @command(
@@ -49,6 +50,11 @@ def demo_command(
     Without a folder, it uses nine classes of Caltech 101. If they cannot be downloaded, it draws a
     sample.
     """
+    if folder is not None:
+        refuse_options(
+            {"--data": data},
+            "with a folder of your own images, and is a copy of Caltech 101. Leave out one.",
+        )
     with store_imported():
         from lookalike.demo.images import find_images
         from lookalike.demo.run import run_demo

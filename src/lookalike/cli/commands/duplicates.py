@@ -16,6 +16,7 @@ from lookalike.cli.command import (
     command_group,
     open_collection,
 )
+from lookalike.cli.given_options import refuse_options
 from lookalike.cli.progress import progress_bar
 from lookalike.errors import InputError
 from lookalike.io.sizes import file_size
@@ -91,9 +92,12 @@ _To = Annotated[
     typer.Option("--to", metavar="FOLDER", help="The folder of --apply move."),
 ]
 _Limit = Annotated[
-    int,
+    int | None,
     typer.Option(
-        metavar="N", min=0, help="Print at most N groups; files hold all of them."
+        metavar="N",
+        min=0,
+        help="Print at most N groups; files and --json hold all of them.",
+        show_default=str(output.MAX_LISTED),
     ),
 ]
 _Yes = Annotated[bool, typer.Option("--yes", help="Do what --apply shows.")]
@@ -124,7 +128,7 @@ def duplicates_command(
     action: _Apply = None,
     folder: _To = None,
     yes: _Yes = False,
-    limit: _Limit = output.MAX_LISTED,
+    limit: _Limit = None,
     as_json: JsonOption = False,
 ) -> None:
     """Find images that show the same, and remove copies in a way that can be taken back.
@@ -134,7 +138,14 @@ def duplicates_command(
     Similar images show the same scene. No file is touched without --apply and --yes.
     """
     if context.invoked_subcommand is not None:
+        _refuse_options_before(context, context.invoked_subcommand)
         return
+    listing = {"--limit": limit is not None}
+    if as_json or action is not None:
+        refuse_options(
+            listing,
+            "with --json or --apply, which leave out no group. Leave out --limit.",
+        )
     _check_output(save)
     opened = open_collection(collection)
     from lookalike.duplicates.groups import TIERS
@@ -164,9 +175,23 @@ def duplicates_command(
     elif as_json:
         output.print_json(found.to_dict())
     else:
-        _print_groups(found, limit)
+        _print_groups(found, output.MAX_LISTED if limit is None else limit)
         if save is not None:
             output.print_saved(save)
+
+
+def _refuse_options_before(context: typer.Context, subcommand: str) -> None:
+    """Refuse options of a search for duplicates before the name of a further command."""
+    given: dict[str, object] = {}
+    for parameter in context.command.params:
+        source = context.get_parameter_source(str(parameter.name))
+        option = parameter.opts[0]
+        given[option] = source is not None and source.name == "COMMANDLINE"
+    refuse_options(
+        given,
+        f"before {subcommand}, which has options of its own. Write them after it: lookalike "
+        f"duplicates {subcommand} -h lists them.",
+    )
 
 
 def _check_output(save: Path | None) -> None:
@@ -230,6 +255,8 @@ def undo_command(
     Files are as they were before. A file that has taken the name of a copy since is never
     overwritten.
     """
+    if listed:
+        refuse_options({"RUN": run}, "with --list, which shows all runs. Leave it out.")
     opened = open_collection(collection)
     if listed:
         duplicate_removal.print_runs(opened, as_json=as_json)
@@ -278,6 +305,11 @@ def dismiss_command(
     as_json: JsonOption = False,
 ) -> None:
     """Remember that two images are not duplicates, by their contents."""
+    if listed:
+        refuse_options(
+            {"URI": uris, "--forget": forget},
+            "with --list, which shows all pairs. Leave it out.",
+        )
     opened = open_collection(collection)
     if listed:
         duplicate_removal.print_verdicts(opened, as_json=as_json)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -186,7 +186,7 @@ def index_command(
         from lookalike.sources import open_source
 
     path = collection or default_path()
-    _accept_licenses(model or (), agreed=accept_license)
+    _accept_licenses(model or (), path, agreed=accept_license)
     settings = IndexSettings(
         max_pixels=round(max_megapixels * 1e6),
         retry_failures=retry_failures,
@@ -221,14 +221,18 @@ def index_command(
         raise typer.Exit(1)
 
 
-def _accept_licenses(references: Iterable[str], *, agreed: bool) -> None:
-    """Accept the licenses of models, if the user agreed to them."""
+def _accept_licenses(references: Sequence[str], path: str, *, agreed: bool) -> None:
+    """Accept the licenses of the models of a run: those named, or those of the collection."""
     if not agreed:
         return
+    from lookalike.collection import Collection
     from lookalike.models import licenses, registry
 
-    for reference in references:
-        model = registry.resolve(reference)
+    models = [registry.resolve(reference) for reference in references]
+    if not models and Collection.exists(path):
+        opened = Collection.open(path)
+        models = list(opened.models.values())
+    for model in models:
         licenses.accept(model)
 
 

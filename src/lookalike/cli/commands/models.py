@@ -9,12 +9,14 @@ import typer
 
 from lookalike.cli import output
 from lookalike.cli.command import JsonOption, command
+from lookalike.cli.given_options import refuse_options
 from lookalike.cli.progress import progress_bar
-from lookalike.errors import InputError
 
 if TYPE_CHECKING:
     from lookalike.evaluation.model_choice import ModelComparison
     from lookalike.types import Model
+
+_MOST_IMAGES = 1000
 
 _Benchmark = Annotated[
     Path | None,
@@ -34,9 +36,12 @@ _Models = Annotated[
     ),
 ]
 _Images = Annotated[
-    int,
+    int | None,
     typer.Option(
-        min=2, metavar="N", help="The most images to measure, drawn at random."
+        min=2,
+        metavar="N",
+        help="The most images to measure, drawn at random.",
+        show_default=str(_MOST_IMAGES),
     ),
 ]
 _LicenseReference = Annotated[
@@ -61,7 +66,7 @@ _LicenseReference = Annotated[
 def models_command(
     benchmark: _Benchmark = None,
     model: _Models = None,
-    images: _Images = 1000,
+    images: _Images = None,
     accept_license: _LicenseReference = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -69,18 +74,24 @@ def models_command(
 
     The list ends with what can compute networks here, and why the others cannot.
     """
+    measuring: dict[str, object] = {"--model": model, "--images": images}
     if accept_license is not None:
-        _accept_license(accept_license, as_json=as_json)
-        return
-    if benchmark is not None:
-        _measure(benchmark, model or [], images, as_json=as_json)
-        return
-    if model:
-        raise InputError(
-            "--model was given without --benchmark. Name a folder of labeled images to measure "
-            "models on: lookalike models --benchmark FOLDER."
+        refuse_options(
+            {"--benchmark": benchmark, **measuring},
+            "with --accept-license, which accepts a license and does nothing else. Run one command "
+            "after the other.",
         )
-    _list_models(as_json=as_json)
+        _accept_license(accept_license, as_json=as_json)
+    elif benchmark is not None:
+        most = images or _MOST_IMAGES
+        _measure(benchmark, model or [], most, as_json=as_json)
+    else:
+        refuse_options(
+            measuring,
+            "without --benchmark. Name a folder of labeled images to measure models on: lookalike "
+            "models --benchmark FOLDER.",
+        )
+        _list_models(as_json=as_json)
 
 
 def _list_models(*, as_json: bool) -> None:

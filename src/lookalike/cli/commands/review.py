@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -15,6 +16,7 @@ from lookalike.cli.command import (
     command,
     open_collection,
 )
+from lookalike.cli.given_options import refuse_options
 from lookalike.cli.progress import progress_bar
 from lookalike.errors import InputError
 
@@ -23,6 +25,8 @@ if TYPE_CHECKING:
     from lookalike.review.results import Review, ReviewImage
     from lookalike.review.words import Section
 
+# As in `lookalike.review`, which would be loaded for every help.
+_DIVERSE = 20
 _REVIEW_OUTPUTS = {".csv", ".json", ".html", ".htm", ".png", ".jpg", ".jpeg", ".webp"}
 
 _Parts = Annotated[
@@ -57,8 +61,8 @@ _OutlierCount = Annotated[
     _count_option("The number of outliers.", "those above the threshold"),
 ]
 _DiverseCount = Annotated[
-    int,
-    _count_option("The number of diverse images."),
+    int | None,
+    _count_option("The number of diverse images.", str(_DIVERSE)),
 ]
 _ReviewOutput = Annotated[
     Path | None,
@@ -87,7 +91,7 @@ def review_command(
     where: WhereOption = None,
     clusters: _ClusterCount = None,
     outliers: _OutlierCount = None,
-    diverse: _DiverseCount = 20,
+    diverse: _DiverseCount = None,
     save: _ReviewOutput = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -98,6 +102,8 @@ def review_command(
     that represent all. Nothing is changed.
     """
     _check_review_output(save)
+    counts = {"clusters": clusters, "outliers": outliers, "diverse": diverse}
+    _check_counts(counts, parts)
     opened = open_collection(collection)
     with progress_bar("Reading vectors", unit="items") as bar:
 
@@ -112,7 +118,7 @@ def review_command(
             where=where,
             clusters=clusters,
             outliers=outliers,
-            diverse=diverse,
+            diverse=_DIVERSE if diverse is None else diverse,
             **options,
         )
     if save is not None:
@@ -128,6 +134,19 @@ def review_command(
     _print_review(found)
     if save is not None:
         output.print_saved(save)
+
+
+def _check_counts(
+    counts: Mapping[str, int | None], parts: Sequence[str] | None
+) -> None:
+    """Refuse the number of a part that is not asked for."""
+    if not parts:
+        return
+    listed = ", ".join(parts)
+    unused = {f"--{part}": count for part, count in counts.items() if part not in parts}
+    refuse_options(
+        unused, f"with the parts {listed} alone. Name its part too, or leave it out."
+    )
 
 
 def _check_review_output(save: Path | None) -> None:

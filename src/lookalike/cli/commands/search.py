@@ -21,6 +21,7 @@ from lookalike.cli.command import (
     open_collection,
     use_device,
 )
+from lookalike.cli.given_options import refuse_options
 from lookalike.cli.progress import progress_bar
 from lookalike.errors import InputError
 
@@ -94,11 +95,12 @@ _NegativeRegion = Annotated[
     ),
 ]
 _Gamma = Annotated[
-    float,
+    float | None,
     typer.Option(
         min=0,
         metavar="NUMBER",
         help="The strength of --negative and --negative-text: 0 ignores them.",
+        show_default=str(_DEFAULT_GAMMA),
     ),
 ]
 _MaxDistance = Annotated[
@@ -174,7 +176,7 @@ def search_command(
     negative: _Negative = None,
     negative_region: _NegativeRegion = None,
     negative_text: _NegativeText = None,
-    gamma: _Gamma = _DEFAULT_GAMMA,
+    gamma: _Gamma = None,
     where: WhereOption = None,
     max_distance: _MaxDistance = None,
     min_confidence: _MinConfidence = None,
@@ -191,9 +193,9 @@ def search_command(
     # threshold is 700 objects.
     gc.set_threshold(50_000)
     use_device(device)
-    images = image or []
-    texts = text or []
+    images, texts = image or [], text or []
     _check_queries(images, texts, save)
+    strength = _strength(gamma, negative, negative_text)
     opened = open_collection(collection)
     with tracing.span("import search"):
         import lookalike.retrieval.search  # noqa: F401 (imported here to time it)
@@ -207,7 +209,7 @@ def search_command(
             negative=[ImageQuery(name, part) for name, part in negatives]
             + [TextQuery(words) for words in negative_text or []],
             k=k,
-            gamma=gamma,
+            gamma=strength,
             space=space or None,
             where=where,
             max_distance=max_distance,
@@ -253,6 +255,17 @@ def _check_queries(
             f"The query is {given}, and --save draws the result of one image. "
             "Search by one image, or leave out --save."
         )
+
+
+def _strength(gamma: float | None, *negatives: list[str] | None) -> float:
+    """Return the strength of negative examples; a strength of none is refused."""
+    if not any(negatives):
+        refuse_options(
+            {"--gamma": gamma is not None},
+            "without --negative or --negative-text, whose strength it is. Give one, or leave it "
+            "out.",
+        )
+    return _DEFAULT_GAMMA if gamma is None else gamma
 
 
 @contextmanager
