@@ -16,6 +16,7 @@ from safetensors.numpy import save_file
 import made_networks as made
 from lookalike.errors import ModelError, WeightsError
 from lookalike.models import embedder, registry, weights
+from lookalike.models.calibration import calibrate
 from lookalike.models.cells import load_cells
 from lookalike.types import Model, Weights
 from torch_files import of_array, script_archive, zipped
@@ -173,3 +174,22 @@ def test_misshapen_embedding_is_named(tmp_path):
         WeightsError, match=r"fc\.weight .*\[16, 64\], expected \[16, 128\]"
     ):
         embed(narrow("sscd", path, made.EMBEDDING))
+
+
+@pytest.mark.parametrize(
+    ("name", "file", "dim", "least_cosine"),
+    [
+        ("sscd", "sscd_file", made.EMBEDDING, 0.999),
+        # Random channels behind an activation that is not monotone lose more.
+        ("mobilenet-v3-large", "mobilenet_file", made.MOBILE_HIDDEN, 0.9),
+    ],
+)
+def test_networks_can_be_quantized(name, file, dim, least_cosine, request, tmp_path):
+    model = narrow(name, request.getfixturevalue(file), dim, unit_length=True)
+    path = tmp_path / "calibration.safetensors"
+    save_file(calibrate(model, [made.images(SIDE, 8)]), path)
+    calibration = Weights(str(path), sha256=weights.sha256_of(path))
+    quantized = replace(model, precision="int8", calibration=calibration)
+    cosines = (embed(model) * embed(quantized)).sum(axis=1)
+    assert (cosines > least_cosine).all()
+    assert (cosines < 1 - 1e-6).all()

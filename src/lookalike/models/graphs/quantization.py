@@ -29,7 +29,9 @@ Calibration = Mapping[str, Tensor]
 
 # The operators whose outputs become 8-bit tensors. An activation function (ReLU, ReLU6) after one
 # of them needs no node: the range of the 8-bit tensor clips the values.
-_QUANTIZED_OPERATORS = {"Mul", "Conv", "Add", "Concat", "AveragePool", "MaxPool"}
+_QUANTIZED_OPERATORS = {
+    *("Mul", "Conv", "Add", "Concat", "AveragePool", "MaxPool", "HardSwish")
+}
 _ACTIVATION_FUNCTIONS = {"Relu", "Clip"}
 
 # The operators that pass values on. Their inputs and output share one scale, so that no value is
@@ -229,8 +231,7 @@ class _Quantizer:
         """Add a node to the new graph, with its output quantized if it has a scale."""
         copy = onnx.NodeProto()
         copy.CopyFrom(node)
-        is_convolution = node.op_type == "Conv"
-        if is_convolution:
+        if node.op_type == "Conv" and self._has_step(node.input[0]):
             self._quantize_convolution(copy)
         else:
             self._keep_constants(node)
@@ -311,6 +312,11 @@ class _Quantizer:
         tensor = self._constants[name]
         values = numpy_helper.to_array(tensor)
         return values.astype(np.float64)
+
+    def _has_step(self, name: str) -> bool:
+        """Return whether a tensor is one of integers: the mean over all cells is not."""
+        source = self._sources[name]
+        return name in self._scales or source.op_type == "DequantizeLinear"
 
     def _step_of(self, name: str) -> np.float32:
         """Return the step of a tensor. The images are integers with a step of their own."""
