@@ -37,7 +37,7 @@ CLASSES_OF_TEXTS = {
     "motor vehicle": (*CARS, *MOTORBIKES),
     "vehicle": (*AIRPLANES, *MOTORBIKES, *CARS),
 }
-# Two plain words that the table lacks.
+# Two of the four plain words that were listed and that the table lacks.
 MORE_WORDS = {"jet": AIRPLANES, "sedan": CARS}
 PHRASES = {
     "Boeing 747": AIRPLANES,

@@ -3,8 +3,8 @@
 The texts and their classes were listed before anything was measured. How a broad word is split was
 chosen on the plain words afterwards, which phrases count as understood on the texts for objects and
 others, and when the table answers on the phrases and the plain words after others. So these figures
-do not estimate how other texts do. Faces and brains are in the
-collection and in no text: the networks know neither.
+do not estimate how other texts do. Faces and brains are in the collection and in no text: the
+networks know neither.
 
 With the extra ``words``, the table and the encoder are measured side by side. What one of them does
 not understand counts as an order by chance.
