@@ -77,6 +77,16 @@ def test_a_few_directions_are_those_of_the_whole_decomposition(monkeypatch):
     assert few @ few.T == pytest.approx(whole @ whole.T, abs=0.01)
 
 
+def test_a_learned_space_is_calibrated_on_request_alone(tmp_path):
+    table = labeled_collection(tmp_path / "c", labels=6, each=20)
+    collection = lookalike.Collection(table)
+    collection.tune("anything")
+    assert collection.calibration() is not None
+    assert collection.calibration("anything") is None
+    collection.calibrate(spaces=["anything"])
+    assert collection.calibration("anything") is not None
+
+
 def gains(value: float, *, labels: int = 6) -> Gains:
     """Return gains of a value, with an interval of .02 on both sides."""
     estimate = Estimate(value, value - 0.02, value + 0.02)

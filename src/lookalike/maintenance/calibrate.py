@@ -116,10 +116,14 @@ def measure_space(
 def refresh(table: Table, max_change: float) -> None:
     """Calibrate each Space that has none, or whose rows have changed by more than a share.
 
-    Small Spaces, and those that would take long, are left out.
+    Small Spaces, those that would take long, and those that were learned from labels are left out.
     """
     models = table.models
-    for space in models:
+    for space, model in models.items():
+        if model.learned is not None:
+            # The images that it was learned from lie closer together than new ones: a new image
+            # would too often seem to be like none.
+            continue
         count = table.count(space)
         is_measured = MIN_CALIBRATED_ROWS <= count <= _MAX_ROWS
         if not is_measured or _is_current(table, space, max_change):
