@@ -16,7 +16,7 @@ import numpy as np
 import lookalike
 from edits import EDITS
 from lookalike.imaging import decode
-from lookalike.retrieval.ranking import rankings, resolve_ranking
+from lookalike.retrieval.ranking import Gallery, rankings, resolve_ranking
 from lookalike.sources import read_uri
 from lookalike.store.table import Table
 from lookalike.vectors.exact import ExactIndex
@@ -83,11 +83,8 @@ def make_copies(table: Table, families: int, place: Path, seed: int) -> Copies:
 def hits_of_photographs(copies: Copies, ranking: str) -> np.ndarray:
     """Return whether each edited image finds its photograph first among all photographs."""
     stored = ExactIndex(np.arange(len(copies.photographs)), copies.photographs)
-    fitted = resolve_ranking(ranking).fit(stored)
-    hits = np.empty(len(copies.edited), np.bool_)
-    for part, squares in fitted.distance_blocks(copies.edited, None):
-        hits[part] = squares.argmin(axis=1) == copies.origins[part]
-    return hits
+    first = _first_matches(ranking, stored, copies.edited, None)
+    return first == copies.origins
 
 
 def hits_of_families(copies: Copies, ranking: str) -> np.ndarray:
@@ -96,12 +93,22 @@ def hits_of_families(copies: Copies, ranking: str) -> np.ndarray:
     own_family = np.arange(len(copies.photographs))
     families = np.concatenate([own_family, copies.origins])
     stored = ExactIndex(np.arange(len(rows)), rows)
-    fitted = resolve_ranking(ranking).fit(stored)
     own = np.arange(len(own_family), len(rows))
-    hits = np.empty(len(own), np.bool_)
-    for part, squares in fitted.distance_blocks(copies.edited, own):
-        hits[part] = families[squares.argmin(axis=1)] == copies.origins[part]
-    return hits
+    first = _first_matches(ranking, stored, copies.edited, own)
+    return families[first] == copies.origins
+
+
+def _first_matches(
+    ranking: str, stored: ExactIndex, queries: np.ndarray, own: np.ndarray | None
+) -> np.ndarray:
+    """Return the place of each query's first match, intp ``[m]``."""
+    resolved = resolve_ranking(ranking)
+    gallery = Gallery(stored.ids, stored.matrix)
+    first = np.empty(len(queries), np.intp)
+    for part, squares in resolved.fit(stored).distance_blocks(queries, own):
+        order = resolved.order_gallery(queries[part], gallery, squares, k=1)
+        first[part] = order[:, 0]
+    return first
 
 
 def interval(differences: np.ndarray, origins: np.ndarray, seed: int) -> list[float]:

@@ -1,7 +1,8 @@
 """The ranking ``context``: every vector counts half, and its nearest rows the other half.
 
 A row is moved towards the rows around it (database augmentation), and the query towards the best
-rows found for it (query expansion). Images that share their neighbors come closer.
+rows found for it (query expansion). Images that share their neighbors come closer. An edited copy
+may be moved away from its original, so the row whose own vector is nearest stays first.
 
 References
 ----------
@@ -19,9 +20,9 @@ import numpy as np
 
 from lookalike.retrieval.context_fit import NEIGHBORS, ContextFit, move_rows
 from lookalike.retrieval.fitted import FitState, FittedVectors
-from lookalike.retrieval.ranking import PlainRanking
+from lookalike.retrieval.ranking import Gallery, PlainRanking
 from lookalike.types import Distances, Places, VectorsF16, VectorsF32
-from lookalike.vectors import to_float32, unit_length
+from lookalike.vectors import distance_blocks, to_float32, unit_length
 from lookalike.vectors.exact import ExactIndex
 from lookalike.vectors.neighbors import NeighborGraph
 
@@ -36,6 +37,7 @@ class ContextRanking(PlainRanking):
     """Ranks centered vectors, each moved half-way towards the rows around it."""
 
     changes_vectors = True
+    keeps_nearest = True
     keeps_fit = True
 
     def fit(self, stored: ExactIndex) -> ContextVectors:
@@ -55,6 +57,22 @@ class ContextRanking(PlainRanking):
             earlier = ContextFit.from_state(state)
             fit = earlier.update(stored, progress)
         return ContextVectors(stored, fit)
+
+    def order_gallery(
+        self, queries: VectorsF16, gallery: Gallery, squares: Distances, k: int
+    ) -> Places:
+        """Return the order by distance, the row whose own vector is nearest in front."""
+        order = super().order_gallery(queries, gallery, squares, k)
+        is_own = np.isinf(squares)
+        rows = gallery.vectors
+        for part, stored_squares in distance_blocks(queries, rows):
+            # A query is not a match of itself.
+            own = is_own[part]
+            stored_squares[own] = np.inf
+            nearest = stored_squares.argmin(axis=1)
+            moved = order[part]
+            order[part] = _move_to_front(moved, nearest)
+        return order
 
 
 class ContextVectors(FittedVectors):
@@ -216,6 +234,16 @@ def _move_query(query: VectorsF32, towards: VectorsF32) -> VectorsF32:
     moved = unit_length(sums)
     first: VectorsF32 = moved[0]
     return first
+
+
+def _move_to_front(order: Places, first: Places) -> Places:
+    """Return the rows of an order, each with one of its places moved to the front."""
+    count, width = order.shape
+    column = first[:, np.newaxis]
+    is_other = order != column
+    others = order[is_other]
+    reshaped = others.reshape(count, width - 1)
+    return np.hstack([column, reshaped])
 
 
 def _best(values: VectorsF32, k: int) -> Places:

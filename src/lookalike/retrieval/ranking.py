@@ -113,11 +113,14 @@ class Ranking(ABC):
     changes_vectors
         Whether `fit` returns other vectors than those of the Space. If not, a search does not call
         it.
+    keeps_nearest
+        Whether the row whose own vector is nearest to the query stays first, whatever is compared.
     keeps_fit
         Whether a fit is kept on the disk, so that the next process computes only what differs.
     """
 
     changes_vectors = False
+    keeps_nearest = False
     keeps_fit = False
 
     @property

@@ -14,6 +14,7 @@ from lookalike import imaging
 from lookalike.errors import InputError
 from lookalike.models.embedder import Embedder, load_for_query
 from lookalike.models.text.reader import ReadText
+from lookalike.retrieval.candidates import CandidateSearch, put_first
 from lookalike.retrieval.combination import combine_queries
 from lookalike.retrieval.confidence import StoredCalibrations, cut
 from lookalike.retrieval.contents import (
@@ -21,9 +22,8 @@ from lookalike.retrieval.contents import (
     first_of_each_content,
     hashes_of,
 )
-from lookalike.retrieval.fitted import FittedVectors
-from lookalike.retrieval.loaded import SpaceVectors, nearest_of
-from lookalike.retrieval.pages import POOL_ROWS, append_rows, page_searches
+from lookalike.retrieval.loaded import SpaceVectors
+from lookalike.retrieval.pages import append_rows, page_searches
 from lookalike.retrieval.query import QueryInput, WeightedQuery
 from lookalike.retrieval.ranking import (
     PLAIN,
@@ -34,7 +34,6 @@ from lookalike.retrieval.ranking import (
 )
 from lookalike.retrieval.request import SearchRequest, check_k
 from lookalike.retrieval.texts import SpaceTexts
-from lookalike.store import ann
 from lookalike.store.view import View
 from lookalike.tracing import span
 from lookalike.types import (
@@ -44,7 +43,6 @@ from lookalike.types import (
     Ids,
     Matches,
     Neighbors,
-    Places,
     VectorsF16,
 )
 
@@ -75,6 +73,8 @@ class Searcher:
         The Model that fills the Space.
     filled_by
         Identifies the Model that fills the Space: equal values, equal vectors.
+    candidates
+        Finds the rows nearest to a vector.
 
     Raises
     ------
@@ -103,6 +103,9 @@ class Searcher:
         self._vectors = SpaceVectors(view, self.space)
         self._calibrations = StoredCalibrations(view, self.space)
         self._texts = SpaceTexts(view, self.space)
+        self.candidates = CandidateSearch(
+            view, self.space, self._vectors, self.row_vectors
+        )
 
     def report_fit(self, progress: Callable[[int, int], None] | None) -> None:
         """Call a function with the work done and its total while a ranking compares all images."""
@@ -242,7 +245,7 @@ class Searcher:
         ranking = resolve_ranking(request.ranking)
         count = ranking.candidate_count(k)
         found = [
-            self.candidates(
+            self.candidates.find(
                 searched,
                 count,
                 clause=clause,
@@ -322,6 +325,8 @@ class Searcher:
         with span("compare"):
             stacked = np.stack(compared)
             ids, distances = index.search_many(stacked, count)
+            if ranking.keeps_nearest:
+                ids, distances = self._keep_nearest(encoded, ids, distances)
 
         answers = []
         answered = zip(examples, encoded, ids, distances, strict=True)
@@ -349,6 +354,23 @@ class Searcher:
             answers.append(matches)
         return answers
 
+    def _keep_nearest(
+        self, encoded: Sequence[VectorsF16], ids: Ids, distances: Distances
+    ) -> tuple[Ids, Distances]:
+        """Return the rows of each query, the one whose stored vector is nearest in front."""
+        stored = self._vectors.index()
+        stacked = np.stack(encoded)
+        nearest, _ = stored.search_many(stacked, 1)
+        kept_ids = []
+        kept_distances = []
+        answers = zip(ids, distances, nearest, strict=True)
+        for row_ids, row_distances, first in answers:
+            found = Neighbors(row_ids, row_distances, recall=None)
+            kept = put_first(found, first)
+            kept_ids.append(kept.ids)
+            kept_distances.append(kept.distances)
+        return np.stack(kept_ids), np.stack(kept_distances)
+
     def encode(
         self,
         positive: Sequence[WeightedQuery],
@@ -360,114 +382,6 @@ class Searcher:
         See `lookalike.retrieval.combination.combine_queries`.
         """
         return combine_queries(self, positive, negative, gamma)
-
-    def candidates(
-        self,
-        vector: VectorsF16,
-        count: int,
-        *,
-        clause: str | None = None,
-        excluded: Ids = NO_IDS,
-        exact: bool = False,
-        ranking: Ranking = PLAIN,
-    ) -> Candidates:
-        """Return the rows nearest to a vector.
-
-        Parameters
-        ----------
-        vector
-            float16 ``[dim]``, as `encode` returns it.
-        count
-            The number of rows; all if there are fewer.
-        clause
-            A filter in the store's own language, as `View.filter_clause` returns it.
-        excluded
-            int64 ids of rows to leave out.
-        exact
-            Whether to compare every row even if the Space has an index.
-        ranking
-            The ranking, which may compare other vectors than those of the Space.
-        """
-        if ranking.changes_vectors:
-            fitted = self._vectors.fitted(ranking)
-            with span("compare"):
-                found = self._nearest_fitted(
-                    fitted, vector, count, clause, excluded, exact=exact
-                )
-        else:
-            with span("compare"):
-                found = self._nearest(vector, count, clause, excluded, exact=exact)
-        return Candidates(
-            ids=found.ids,
-            distances=found.distances,
-            recall=found.recall,
-            read_vectors=self.row_vectors,
-        )
-
-    def _nearest(
-        self,
-        vector: VectorsF16,
-        count: int,
-        clause: str | None,
-        excluded: Ids,
-        *,
-        exact: bool,
-    ) -> Neighbors:
-        """Search the few rows of a narrow filter, the index of the Space, or all rows."""
-        loaded = self._vectors
-        if clause is not None:
-            subset = loaded.subset(clause)
-            if subset is not None:
-                return nearest_of(subset, vector, count, excluded)
-
-        if not exact:
-            found = ann.nearest(
-                self._view, self.space, vector, count, leave_out=excluded, where=clause
-            )
-            if found is not None:
-                return found
-
-        space_vectors = self._vectors
-        places = None
-        if clause is not None:
-            places = space_vectors.places(clause)
-        index = space_vectors.index()
-        return nearest_of(index, vector, count, excluded, places)
-
-    def _nearest_fitted(
-        self,
-        fitted: FittedVectors,
-        vector: VectorsF16,
-        count: int,
-        clause: str | None,
-        excluded: Ids,
-        *,
-        exact: bool,
-    ) -> Neighbors:
-        """Search by what a ranking compares: among the rows that the index finds, or all rows."""
-        compared = fitted.encode(vector)
-        if not exact and count <= POOL_ROWS:
-            pool = ann.nearest(
-                self._view,
-                self.space,
-                vector,
-                POOL_ROWS,
-                leave_out=excluded,
-                where=clause,
-            )
-            if pool is not None:
-                # A row that came since the fit has no vector there.
-                fitted_ids = fitted.index.ids
-                pool_ids = np.intersect1d(fitted_ids, pool.ids, assume_unique=True)
-                pool_places = np.searchsorted(fitted_ids, pool_ids)
-                found = nearest_of(fitted.index, compared, count, excluded, pool_places)
-                return found._replace(recall=pool.recall)
-
-        index = fitted.index
-        places: Places | None = None
-        if clause is not None:
-            places = self._vectors.places(clause)
-        return nearest_of(index, compared, count, excluded, places)
 
     def distances(self, vector: VectorsF16) -> tuple[Ids, Distances]:
         """Return all row ids in ascending order and their distances to a vector, in float32."""

@@ -106,7 +106,7 @@ class CollectionView:
                 blank = np.zeros((1, *model.size, 3), np.uint8)
                 searcher.embed_prepared(blank)
                 vector = np.ones(model.dim, np.float16)
-                searcher.candidates(vector, 10)
+                searcher.candidates.find(vector, 10)
                 self.ready_spaces.add(space)
 
     def check_filter(self, where: str) -> None:
