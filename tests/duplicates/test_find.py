@@ -11,8 +11,9 @@ from PIL import Image, ImageEnhance, ImageOps
 
 import lookalike
 from edits import EDITS
-from lookalike.duplicates import comparison, find, grouping
+from lookalike.duplicates import comparison, features, find, grouping
 from lookalike.duplicates.groups import Reason
+from lookalike.duplicates.points import align, find_points
 from lookalike.duplicates.workers import run_chunks
 from lookalike.errors import InputError
 from lookalike.imaging import decode
@@ -86,7 +87,57 @@ def test_a_second_search_compares_nothing_again(collection, monkeypatch):
         raise AssertionError(f"{len(pairs)} pairs were compared again")
 
     monkeypatch.setattr(comparison, "align_pairs", fail)
+    monkeypatch.setattr(features, "locate_points", fail)
     assert collection.duplicates() == first
+
+
+def test_a_new_image_is_the_only_one_whose_points_are_looked_for(
+    collection, tmp_path, monkeypatch
+):
+    collection.duplicates()
+    photograph(20).save(tmp_path / "new.png")
+    collection.index(tmp_path / "new.png")
+    located = []
+
+    def note(images):
+        located.append(len(images))
+        return [None] * len(images)
+
+    monkeypatch.setattr(features, "locate_points", note)
+    collection.duplicates()
+    assert located[0] == 1
+
+
+def test_turned_copies_are_found_that_no_vector_finds(tmp_path):
+    images = tmp_path / "images"
+    originals, edited = images / "originals", images / "edits"
+    originals.mkdir(parents=True)
+    edited.mkdir()
+    for number in range(12):
+        photograph(number).save(originals / f"{number}.png")
+    image = photograph(0)
+    turned = {
+        "turned": image.rotate(25, Image.Resampling.BICUBIC, expand=True),
+        "mirrored": ImageOps.mirror(image).rotate(140, expand=True),
+    }
+    for name, copy in turned.items():
+        copy.resize((240, 200)).save(edited / f"{name}.jpg")
+    # The vectors of this model are the pixels, which turn with the image.
+    lookalike.index(images, tmp_path / "c", models=["pixels"])
+    collection = lookalike.Collection.open(tmp_path / "c")
+    (group,) = collection.duplicates()
+    names = {str(edited / f"{name}.jpg") for name in turned}
+    assert {copy.uri for copy in group.copies} == names
+    (group,) = collection.duplicates(across=(str(originals), str(edited)))
+    assert {copy.uri for copy in group.copies} == names
+
+
+def test_squashed_pixels_lie_upon_their_original():
+    image = photograph(8).resize((160, 120))
+    squashed = image.resize((160, 80))
+    alignment = align(find_points(image), find_points(squashed))
+    assert alignment.is_copy
+    assert alignment.correlation > 0.9
 
 
 def test_an_interrupted_search_keeps_what_it_compared(collection, monkeypatch):
@@ -109,7 +160,7 @@ def test_an_interrupted_search_keeps_what_it_compared(collection, monkeypatch):
 
 
 def test_without_opencv_copies_by_hash_are_found(collection, monkeypatch):
-    monkeypatch.setattr(comparison, "is_installed", lambda package: False)
+    monkeypatch.setattr(find, "is_installed", lambda package: False)
     found = collection.duplicates()
     assert {copy.reason.evidence for group in found for copy in group.copies} == {"pdq"}
     assert "lookalike[duplicates]" in found.notes[0]

@@ -2,31 +2,25 @@
 
 from __future__ import annotations
 
-import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import IO
 
 import numpy as np
 import numpy.typing as npt
 
 from lookalike.duplicates.candidates import Pairs
+from lookalike.duplicates.features import ImageFeatures, Report
 from lookalike.duplicates.pairs import PairStore
 from lookalike.duplicates.pdq import HashBytes, pdq_distances
-from lookalike.duplicates.points import Alignment, PointFeatures
-from lookalike.duplicates.rows import ImageContent, thumbnails
-from lookalike.duplicates.workers import (
-    THUMBNAILS_PER_CHUNK,
-    align_pairs,
-    locate_points,
-    run_chunks,
-)
-from lookalike.formats import is_installed
+from lookalike.duplicates.points import Alignment
+from lookalike.duplicates.rows import ImageContent
+from lookalike.duplicates.workers import align_pairs, run_chunks
 from lookalike.store.view import View
 from lookalike.types import Places, VectorsF16
 from lookalike.vectors import to_float32
 
 __all__ = [
+    "CERTAIN_PDQ_DISTANCE",
     "MAX_PDQ_DISTANCE",
     "MIN_COSINE",
     "MIN_PDQ_QUALITY",
@@ -36,18 +30,17 @@ __all__ = [
 ]
 
 # A copy has at most this many other bits, unless one of the images is almost flat: PDQ's authors
-# advise against hashes of a lower quality.
+# advise against hashes of a lower quality. From the second bound on, points decide where they can:
+# motorbikes before a white wall are as near.
 MAX_PDQ_DISTANCE = 40
+CERTAIN_PDQ_DISTANCE = 24
 MIN_PDQ_QUALITY = 50
-# Pairs below are not compared by points. No copy that needs points was below .57.
+# Pairs below are not compared by points, unless they share rare visual words.
 MIN_COSINE = 0.5
 
 _PAIRS_PER_CHUNK = 128
 # The pairs after which the comparisons are saved.
-_SAVED_AT_ONCE = 20_000
-
-# The step that runs, the work done of it, and its total.
-Report = Callable[[str, int, int], None]
+_PAIRS_SAVED_AT_ONCE = 20_000
 
 
 @dataclass(slots=True)
@@ -115,11 +108,20 @@ class Comparison:
 
     @property
     def is_copy_by_hash(self) -> bool:
-        """Whether the hashes alone show a copy."""
+        """Whether the hashes alone show a copy; if they are less near, where points cannot."""
         distance = self.pdq_distance
-        return (
-            distance is not None and not self.is_flat and distance <= MAX_PDQ_DISTANCE
-        )
+        if distance is None or self.is_flat:
+            return False
+        has_points = self.alignment is not None
+        return distance <= (CERTAIN_PDQ_DISTANCE if has_points else MAX_PDQ_DISTANCE)
+
+    @property
+    def is_certain_by_hash(self) -> bool:
+        """Whether points need not be compared."""
+        distance = self.pdq_distance
+        if distance is None or self.is_flat:
+            return False
+        return distance <= CERTAIN_PDQ_DISTANCE
 
     @property
     def is_copy(self) -> bool:
@@ -136,20 +138,32 @@ class Comparer:
     ----------
     view, data
         The collection, and its contents.
+    features
+        The points of interest of the contents; None to compare without points.
     processes
         The number of processes; None for one for each processor core.
     """
 
-    def __init__(self, view: View, data: Contents, processes: int | None) -> None:
-        self._view = view
+    def __init__(
+        self,
+        view: View,
+        data: Contents,
+        features: ImageFeatures | None,
+        processes: int | None,
+    ) -> None:
         self._data = data
+        self._features = features
         self._processes = processes
         location = view.location
         self._store = PairStore(location)
-        self.has_points = is_installed("cv2")
 
     def compare(
-        self, pairs: Pairs, report: Report, *, gate: float | None = MIN_COSINE
+        self,
+        pairs: Pairs,
+        report: Report,
+        *,
+        gate: float | None = MIN_COSINE,
+        exempt: Pairs | None = None,
     ) -> dict[tuple[int, int], Comparison]:
         """Return the comparison of each pair.
 
@@ -161,16 +175,20 @@ class Comparer:
             Called with the step that runs, the work done of it, and its total.
         gate
             Pairs with a smaller cosine are not compared by points; None compares all.
+        exempt
+            Pairs among them that pass the gate with any cosine.
         """
         found = self._compare_cheaply(pairs)
-        if not self.has_points:
+        if self._features is None:
             return found
+        passes = set() if exempt is None else set(map(tuple, exempt.tolist()))
         open_pairs = []
         for pair, comparison in found.items():
-            needs_points = self._needs_points(comparison, gate)
+            own_gate = None if pair in passes else gate
+            needs_points = self._needs_points(comparison, own_gate)
             if needs_points:
                 open_pairs.append(pair)
-        alignments = self._aligned(open_pairs, report)
+        alignments = self._aligned(open_pairs, self._features, report)
         for pair, alignment in alignments.items():
             cheap = found[pair]
             found[pair] = Comparison(
@@ -199,7 +217,7 @@ class Comparer:
 
     def _needs_points(self, comparison: Comparison, gate: float | None) -> bool:
         has_hashes = comparison.pdq_distance is not None
-        if not has_hashes or comparison.is_copy_by_hash:
+        if not has_hashes or comparison.is_certain_by_hash:
             return False
         cosine = comparison.cosine
         if gate is None or cosine is None:
@@ -207,7 +225,7 @@ class Comparer:
         return cosine >= gate
 
     def _aligned(
-        self, pairs: list[tuple[int, int]], report: Report
+        self, pairs: list[tuple[int, int]], features: ImageFeatures, report: Report
     ) -> dict[tuple[int, int], Alignment]:
         """Return the alignment of pairs: the known ones, and the others computed."""
         contents = self._data.contents
@@ -224,33 +242,26 @@ class Comparer:
         if not unknown:
             return alignments
 
-        with tempfile.TemporaryFile() as file:
-            try:
-                for pair, alignment in self._align(unknown, file, report):
-                    alignments[pair] = alignment
-                    first, second = pair
-                    first_hash = contents[first].sha256
-                    second_hash = contents[second].sha256
-                    self._store.add(first_hash, second_hash, alignment)
-                    is_due = len(alignments) % _SAVED_AT_ONCE == 0
-                    if is_due:
-                        self._store.save()
-            finally:
-                # Also on Ctrl-C: the next search continues here.
-                self._store.save()
+        try:
+            for pair, alignment in self._align(unknown, features, report):
+                alignments[pair] = alignment
+                first, second = pair
+                first_hash = contents[first].sha256
+                second_hash = contents[second].sha256
+                self._store.add(first_hash, second_hash, alignment)
+                is_due = len(alignments) % _PAIRS_SAVED_AT_ONCE == 0
+                if is_due:
+                    self._store.save()
+        finally:
+            # Also on Ctrl-C: the next search continues here.
+            self._store.save()
         return alignments
 
     def _align(
-        self, pairs: list[tuple[int, int]], file: IO[bytes], report: Report
+        self, pairs: list[tuple[int, int]], features: ImageFeatures, report: Report
     ) -> Iterator[tuple[tuple[int, int], Alignment]]:
-        """Yield the alignment of each pair that has points; their features wait in a file."""
-        places = np.unique(np.array(pairs, np.intp))
-        features = _FeatureFile(file)
-        for done, (place, found) in enumerate(self._locate(places)):
-            features.append(place, found)
-            if done % THUMBNAILS_PER_CHUNK == 0:
-                report("Finding points", done, len(places))
-
+        """Yield the alignment of each pair that has points."""
+        features.find(np.unique(np.array(pairs, np.intp)))
         usable = [pair for pair in pairs if pair[0] in features and pair[1] in features]
         count = -(-len(usable) // _PAIRS_PER_CHUNK)
         parts = [
@@ -268,52 +279,3 @@ class Comparer:
             yield from zip(part, alignments, strict=True)
             done += len(part)
             report("Comparing images", done, len(pairs))
-
-    def _locate(self, places: Places) -> Iterator[tuple[int, PointFeatures]]:
-        """Yield the points of interest of each content whose thumbnail can be read."""
-        order: list[Places] = []
-
-        def chunks() -> Iterator[list[bytes | None]]:
-            for part, images in thumbnails(self._view, self._data.contents, places):
-                for start in range(0, len(images), THUMBNAILS_PER_CHUNK):
-                    end = start + THUMBNAILS_PER_CHUNK
-                    order.append(part[start:end])
-                    yield images[start:end]
-
-        count = -(-len(places) // THUMBNAILS_PER_CHUNK)
-        results = run_chunks(locate_points, chunks(), count, self._processes)
-        for number, found in enumerate(results):
-            for place, features in zip(order[number].tolist(), found, strict=True):
-                if features is not None:
-                    yield place, features
-
-
-class _FeatureFile:
-    """The points of interest of many images in a file: 60 KB for each would fill the memory."""
-
-    def __init__(self, file: IO[bytes]) -> None:
-        self._file = file
-        self._entries: dict[int, tuple[int, int, tuple[int, ...]]] = {}
-
-    def __contains__(self, place: int) -> bool:
-        return place in self._entries
-
-    def append(self, place: int, features: PointFeatures) -> None:
-        """Write the features of a content."""
-        offset = self._file.seek(0, 2)
-        self._entries[place] = (offset, len(features.points), features.gray.shape)
-        for array in features:
-            self._file.write(np.ascontiguousarray(array).tobytes())
-
-    def read(self, place: int) -> PointFeatures:
-        """Return the features of a content."""
-        offset, count, shape = self._entries[place]
-        self._file.seek(offset)
-        points = np.frombuffer(self._file.read(count * 8), np.float32)
-        descriptors = np.frombuffer(self._file.read(count * 128), np.uint8)
-        gray = np.frombuffer(self._file.read(shape[0] * shape[1]), np.uint8)
-        return PointFeatures(
-            points.reshape(count, 2),
-            descriptors.reshape(count, 128),
-            gray.reshape(shape),
-        )

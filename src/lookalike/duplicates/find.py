@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from contextlib import ExitStack
 from typing import Any
 
 import numpy as np
@@ -12,10 +13,13 @@ from lookalike.duplicates.candidates import (
     Pairs,
     across_by_hash,
     across_by_vector,
+    across_by_words,
     candidates_by_hash,
     candidates_by_vector,
+    candidates_by_words,
 )
 from lookalike.duplicates.comparison import (
+    CERTAIN_PDQ_DISTANCE,
     MAX_PDQ_DISTANCE,
     MIN_COSINE,
     MIN_PDQ_QUALITY,
@@ -23,22 +27,19 @@ from lookalike.duplicates.comparison import (
     Comparison,
     Contents,
 )
+from lookalike.duplicates.features import ImageFeatures
 from lookalike.duplicates.grouping import MIN_SIMILAR_COSINE, Grouping, Pair
 from lookalike.duplicates.groups import DuplicateGroup, Duplicates, DuplicateSettings
 from lookalike.duplicates.pdq import ORIENTATIONS
 from lookalike.duplicates.points import MIN_CORRELATION, MIN_INLIERS
-from lookalike.duplicates.rows import (
-    ImageContent,
-    content_vectors,
-    read_contents,
-    thumbnails,
-)
+from lookalike.duplicates.rows import ImageContent, content_vectors, read_contents
 from lookalike.duplicates.scope import read_scope
 from lookalike.duplicates.workers import (
     THUMBNAILS_PER_CHUNK,
     hash_thumbnails,
-    run_chunks,
+    run_on_thumbnails,
 )
+from lookalike.formats import is_installed
 from lookalike.store.view import View
 from lookalike.types import Places
 
@@ -107,53 +108,69 @@ class _Search:
         scope = read_scope(view, settings)
         contents = read_contents(view, scope.protected, scope.parts)
         data = self._describe(contents, space)
-        comparer = Comparer(view, data, settings.processes)
-        if settings.tier == "identical":
-            comparer.has_points = False
-        elif not comparer.has_points:
-            self._notes.append(_WITHOUT_POINTS)
-
-        self._report("Finding candidates", 0, None)
-        pairs = self._candidates(data, scope.parts is not None)
-        comparisons = comparer.compare(pairs, self._report)
-        dismissed = _rejected_places(rejected, contents)
-        grouping = Grouping(contents, comparisons, settings.tier, dismissed)
-        if scope.parts is None:
-
-            def compare_more(more: list[Pair]) -> dict[Pair, Comparison]:
-                as_array = np.array(more, np.intp).reshape(-1, 2)
-                return comparer.compare(as_array, self._report, gate=None)
-
-            groups = grouping.groups(compare_more)
-        else:
-            groups = grouping.groups_across()
+        with ExitStack() as stack:
+            features = None
+            if self._has_points():
+                features = ImageFeatures(
+                    view, contents, settings.processes, self._report
+                )
+                stack.enter_context(features)
+            groups = self._group(data, features, scope.parts is not None, rejected)
         return self._result(groups, data)
+
+    def _has_points(self) -> bool:
+        """Return whether points are compared; without the package, a note says so."""
+        if self._settings.tier == "identical":
+            return False
+        if is_installed("cv2"):
+            return True
+        self._notes.append(_WITHOUT_POINTS)
+        return False
+
+    def _group(
+        self,
+        data: Contents,
+        features: ImageFeatures | None,
+        is_across: bool,
+        rejected: frozenset[ContentPair],
+    ) -> list[DuplicateGroup]:
+        """Return the groups of the contents."""
+        settings = self._settings
+        comparer = Comparer(self._view, data, features, settings.processes)
+        self._report("Finding candidates", 0, None)
+        pairs = self._candidates(data, is_across)
+        by_words = self._candidates_by_words(data, features, is_across)
+        every = np.unique(np.concatenate([pairs, by_words]), axis=0)
+        comparisons = comparer.compare(every, self._report, exempt=by_words)
+        dismissed = _rejected_places(rejected, data.contents)
+        grouping = Grouping(data.contents, comparisons, settings.tier, dismissed)
+        if is_across:
+            return grouping.groups_across()
+
+        def compare_more(more: list[Pair]) -> dict[Pair, Comparison]:
+            as_array = np.array(more, np.intp).reshape(-1, 2)
+            return comparer.compare(as_array, self._report, gate=None)
+
+        return grouping.groups(compare_more)
 
     def _describe(self, contents: list[ImageContent], space: str) -> Contents:
         """Return the contents with the hashes of their thumbnails, and their vectors."""
         count = len(contents)
         hashes = np.zeros((count, ORIENTATIONS, 32), np.uint8)
         quality = np.full(count, -1, np.int64)
-        order: list[Places] = []
-
-        def chunks() -> Iterator[list[bytes | None]]:
-            for part, images in thumbnails(self._view, contents, np.arange(count)):
-                for start in range(0, len(images), THUMBNAILS_PER_CHUNK):
-                    end = start + THUMBNAILS_PER_CHUNK
-                    order.append(part[start:end])
-                    yield images[start:end]
-
-        done = 0
-        number_of_chunks = -(-count // THUMBNAILS_PER_CHUNK)
-        processes = self._settings.processes
-        results = run_chunks(hash_thumbnails, chunks(), number_of_chunks, processes)
-        for number, hashed in enumerate(results):
-            for place, found in zip(order[number].tolist(), hashed, strict=True):
-                if found is not None:
-                    hashes[place] = found.hashes
-                    quality[place] = found.quality
-            done += len(hashed)
-            self._report("Reading thumbnails", done, count)
+        hashed = run_on_thumbnails(
+            hash_thumbnails,
+            self._view,
+            contents,
+            np.arange(count),
+            self._settings.processes,
+        )
+        for done, (place, found) in enumerate(hashed, start=1):
+            if found is not None:
+                hashes[place] = found.hashes
+                quality[place] = found.quality
+            if done % THUMBNAILS_PER_CHUNK == 0 or done == count:
+                self._report("Reading thumbnails", done, count)
 
         vector_places = np.empty(0, np.intp)
         vectors = np.empty((0, 1), np.float16)
@@ -162,27 +179,36 @@ class _Search:
         return Contents(contents, hashes, quality, vector_places, vectors)
 
     def _candidates(self, data: Contents, is_across: bool) -> Pairs:
-        """Return the pairs that are worth a comparison."""
+        """Return the pairs that vectors and hashes find worth a comparison."""
         if not is_across:
             by_vector = candidates_by_vector(data.vector_places, data.vectors)
             by_hash = candidates_by_hash(data.hashed, data.hashes[data.hashed])
-            return np.unique(np.concatenate([by_vector, by_hash]), axis=0)
+            return np.concatenate([by_vector, by_hash])
 
-        # Contents of both parts match themselves.
-        firsts = [content.has_part(0) for content in data.contents]
-        seconds = [content.has_part(1) for content in data.contents]
-        is_first = np.array(firsts, bool)
-        is_second = np.array(seconds, bool) & ~is_first
-        first, second, vectors = _split_by_part(
-            data.vector_places, data.vectors, is_first, is_second
-        )
+        first, second, vectors = _split_by_part(data, data.vector_places, data.vectors)
         by_vector = across_by_vector((first, second), vectors)
         all_hashes = data.hashes[data.hashed]
-        first, second, hashes = _split_by_part(
-            data.hashed, all_hashes, is_first, is_second
-        )
+        first, second, hashes = _split_by_part(data, data.hashed, all_hashes)
         by_hash = across_by_hash((first, second), hashes)
-        return np.unique(np.concatenate([by_vector, by_hash]), axis=0)
+        return np.concatenate([by_vector, by_hash])
+
+    def _candidates_by_words(
+        self, data: Contents, features: ImageFeatures | None, is_across: bool
+    ) -> Pairs:
+        """Return the pairs that visual words find worth a comparison."""
+        if features is None:
+            return np.empty((0, 2), np.intp)
+
+        def report(done: int, total: int) -> None:
+            self._report("Finding candidates", done, total)
+
+        if not is_across:
+            words = features.words(data.hashed)
+            return candidates_by_words(data.hashed, words, report)
+        rows = np.arange(len(data.hashed))
+        first, second, order = _split_by_part(data, data.hashed, rows)
+        words = features.words(data.hashed[order])
+        return across_by_words((first, second), words, report)
 
     def _result(self, groups: list[DuplicateGroup], data: Contents) -> Duplicates:
         """Return the groups, those with most to save first."""
@@ -198,6 +224,7 @@ class _Search:
         groups.sort(key=lambda group: (-group.removable_bytes, group.keeper.uri))
         thresholds = {
             "pdq_distance": MAX_PDQ_DISTANCE,
+            "pdq_distance_alone": CERTAIN_PDQ_DISTANCE,
             "pdq_quality": MIN_PDQ_QUALITY,
             "inliers": MIN_INLIERS,
             "correlation": MIN_CORRELATION,
@@ -222,14 +249,16 @@ class _Search:
 
 
 def _split_by_part(
-    places: Places,
-    rows: npt.NDArray[Any],
-    is_first: npt.NDArray[np.bool_],
-    is_second: npt.NDArray[np.bool_],
+    data: Contents, places: Places, rows: npt.NDArray[Any]
 ) -> tuple[Places, Places, npt.NDArray[Any]]:
     """Return the places of both parts, and their rows, those of the first part first."""
-    of_first = np.flatnonzero(is_first[places])
-    of_second = np.flatnonzero(is_second[places])
+    firsts = [data.contents[place].has_part(0) for place in places]
+    seconds = [data.contents[place].has_part(1) for place in places]
+    is_first = np.array(firsts, bool)
+    # Contents of both parts match themselves.
+    is_second = np.array(seconds, bool) & ~is_first
+    of_first = np.flatnonzero(is_first)
+    of_second = np.flatnonzero(is_second)
     both = np.concatenate([of_first, of_second])
     return places[of_first], places[of_second], rows[both]
 

@@ -1,7 +1,8 @@
 """Points of interest: whether two small images show the same pixels, shifted, turned or scaled.
 
 SIFT finds points that look alike at every rotation and scale. If enough of them match by one
-similarity transform, the images are laid upon each other and compared pixel by pixel.
+similarity transform, it is fitted as an affine one, which also squeezes, and the images are laid
+upon each other and compared pixel by pixel.
 
 References
 ----------
@@ -29,7 +30,7 @@ __all__ = [
 
 # A copy has at least this many matching points, and an overlap that is as alike as this.
 MIN_INLIERS = 15
-MIN_CORRELATION = 0.7
+MIN_CORRELATION = 0.85
 
 # Thumbnails are doubled, because SIFT finds few points on so few pixels.
 _ENLARGEMENT = 2
@@ -42,6 +43,10 @@ _RANSAC_CONFIDENCE = 0.995
 # The scale of one image in the other. RANSAC finds "matches" that shrink all points into one.
 _MIN_SCALE = 0.3
 _MAX_SCALE = 3.3
+# How much longer one direction may become than another.
+_MAX_STRETCH = 2.0
+# The number of times that the transform is fitted to the points that it brings together.
+_FITS = 2
 # Matching points of one cell, in pixels of the doubled thumbnail, count once: a repeated
 # texture or a word has dozens in one place.
 _CELL = 6
@@ -166,18 +171,40 @@ def _align(
     )
     if transform is None:
         return none
-    cosine_part = transform[0, 0]
-    sine_part = transform[1, 0]
-    scale = float(np.hypot(cosine_part, sine_part))
-    if not _MIN_SCALE <= scale <= _MAX_SCALE:
+    fitted = np.asarray(transform, np.float64)
+    inlier_rows = np.flatnonzero(is_inlier)
+    for _ in range(_FITS):
+        if len(inlier_rows) < MIN_INLIERS:
+            return none
+        fitted = _fit(from_points[inlier_rows], to_points[inlier_rows])
+        moved = from_points @ fitted[:, :2].T + fitted[:, 2]
+        apart = np.linalg.norm(moved - to_points, axis=1)
+        inlier_rows = np.flatnonzero(apart < _RANSAC_PIXELS)
+    if not _is_plausible(fitted):
         return none
 
-    inlier_rows = np.flatnonzero(is_inlier)
     first_cells = _count_cells(from_points[inlier_rows])
     second_cells = _count_cells(to_points[inlier_rows])
     inliers = min(first_cells, second_cells)
-    correlation = _correlation(first.gray, second.gray, transform)
+    correlation = _correlation(first.gray, second.gray, fitted)
     return Alignment(inliers, correlation, is_mirrored)
+
+
+def _fit(from_points: VectorsF32, to_points: VectorsF32) -> npt.NDArray[np.float64]:
+    """Return the affine transform, ``[2, 3]``, with the least squared distances."""
+    ones = np.ones(len(from_points))
+    columns = np.column_stack([from_points, ones])
+    solution, *_ = np.linalg.lstsq(columns, to_points, rcond=None)
+    return np.asarray(solution.T, np.float64)
+
+
+def _is_plausible(transform: npt.NDArray[np.float64]) -> bool:
+    """Return whether the scale lies within bounds in all directions, and is much like one."""
+    linear = transform[:, :2]
+    largest, smallest = np.linalg.svd(linear, compute_uv=False)
+    if smallest < _MIN_SCALE or largest > _MAX_SCALE:
+        return False
+    return bool(largest <= _MAX_STRETCH * smallest)
 
 
 def _matches(

@@ -4,20 +4,26 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 from PIL import Image
 
 from lookalike.duplicates.pdq import PdqHashes, hash_image
 from lookalike.duplicates.points import Alignment, PointFeatures, align, find_points
+from lookalike.duplicates.rows import ImageContent, thumbnails
+from lookalike.duplicates.visual_words import WordsOfImage, find_words
 from lookalike.io.processors import cores
+from lookalike.store.view import View
+from lookalike.types import Places
 
 __all__ = [
     "THUMBNAILS_PER_CHUNK",
+    "FoundPoints",
     "align_pairs",
     "hash_thumbnails",
     "locate_points",
     "run_chunks",
+    "run_on_thumbnails",
 ]
 
 Chunk = TypeVar("Chunk")
@@ -27,6 +33,21 @@ ChunkResult = TypeVar("ChunkResult")
 THUMBNAILS_PER_CHUNK = 64
 # Fewer chunks are computed in this process: starting others takes a second.
 _MIN_CHUNKS = 8
+
+
+class FoundPoints(NamedTuple):
+    """What was found on a thumbnail.
+
+    Attributes
+    ----------
+    features
+        Its points of interest.
+    words
+        Their visual words.
+    """
+
+    features: PointFeatures
+    words: WordsOfImage
 
 
 def run_chunks(
@@ -66,10 +87,45 @@ def run_chunks(
         yield from parallel(delayed_work(chunk) for chunk in chunks)
 
 
-def hash_thumbnails(thumbnails: Sequence[bytes | None]) -> list[PdqHashes | None]:
+def run_on_thumbnails(
+    work: Callable[[list[bytes | None]], Sequence[ChunkResult | None]],
+    view: View,
+    contents: list[ImageContent],
+    places: Places,
+    processes: int | None,
+) -> Iterator[tuple[int, ChunkResult | None]]:
+    """Yield the place of each content with what was computed from its thumbnail.
+
+    Parameters
+    ----------
+    work
+        Returns something for each of some thumbnails; None for a missing or damaged one.
+    view, contents
+        The collection and its contents.
+    places
+        intp ``[m]``, places in `contents`.
+    processes
+        The number of processes; None for one for each processor core.
+    """
+    order: list[Places] = []
+
+    def chunks() -> Iterator[list[bytes | None]]:
+        for part, images in thumbnails(view, contents, places):
+            for start in range(0, len(images), THUMBNAILS_PER_CHUNK):
+                end = start + THUMBNAILS_PER_CHUNK
+                order.append(part[start:end])
+                yield images[start:end]
+
+    count = -(-len(places) // THUMBNAILS_PER_CHUNK)
+    for number, found in enumerate(run_chunks(work, chunks(), count, processes)):
+        chunk_places = order[number].tolist()
+        yield from zip(chunk_places, found, strict=True)
+
+
+def hash_thumbnails(images: Sequence[bytes | None]) -> list[PdqHashes | None]:
     """Return the PDQ hashes of thumbnails; None for a missing or damaged one."""
     hashes: list[PdqHashes | None] = []
-    for data in thumbnails:
+    for data in images:
         image = _open(data)
         found = None
         if image is not None:
@@ -78,17 +134,18 @@ def hash_thumbnails(thumbnails: Sequence[bytes | None]) -> list[PdqHashes | None
     return hashes
 
 
-def locate_points(thumbnails: Sequence[bytes | None]) -> list[PointFeatures | None]:
+def locate_points(images: Sequence[bytes | None]) -> list[FoundPoints | None]:
     """Return the points of interest of thumbnails; None for a missing or damaged one."""
     _use_one_thread()
-    features: list[PointFeatures | None] = []
-    for data in thumbnails:
+    located: list[FoundPoints | None] = []
+    for data in images:
         image = _open(data)
         found = None
         if image is not None:
-            found = find_points(image)
-        features.append(found)
-    return features
+            features = find_points(image)
+            found = FoundPoints(features, find_words(features))
+        located.append(found)
+    return located
 
 
 def align_pairs(
