@@ -11,9 +11,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 from safetensors.numpy import save_file
 
 import made_networks as made
+from lookalike import imaging
 from lookalike.errors import ModelError, WeightsError
 from lookalike.models import embedder, registry, weights
 from lookalike.models.calibration import calibrate
@@ -131,6 +133,16 @@ def test_cells_have_the_vectors_space(name, file, dim, request):
         np.zeros((1, 96, 128, 3), np.uint8)
     )
     assert cells.shape == (1, 3, 4, dim)
+
+
+def test_cells_show_the_part_of_an_image_that_the_network_sees(resnet_file):
+    model = narrow("resnet50", resnet_file, 128, crop_side=80)
+    network = load_cells(model)
+    assert network.model.size == (448, 448)
+    image = Image.new("RGB", (300, 200))
+    assert imaging.prepare(image, network.model).shape == (448, 448, 3)
+    expected = imaging.center_box(image, model)
+    assert imaging.center_box(image, network.model) == pytest.approx(expected)
 
 
 def test_earlier_stage_can_be_the_output(resnet_file):

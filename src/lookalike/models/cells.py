@@ -51,9 +51,11 @@ def load_cells(
         )
     network = network_model(model)
     if model.architecture != "onnx":
+        input_size = size or _larger_input(model)
         network = replace(
             network,
-            size=size or _larger_input(model),
+            size=input_size,
+            crop_side=_crop_side_at(model, input_size),
             pooling="none",
             precision="f32",
             calibration=None,
@@ -72,6 +74,15 @@ def _larger_input(model: Model) -> tuple[int, int]:
     new_height = round(scale * height)
     new_width = round(scale * width)
     return new_height, new_width
+
+
+def _crop_side_at(model: Model, size: tuple[int, int]) -> int | None:
+    """Return the crop side of a Model for an input of another size, which shows the same area."""
+    side = model.crop_side
+    if side is None:
+        return None
+    scale = min(size) / min(model.size)
+    return round(scale * side)
 
 
 class CellNetworks:
