@@ -70,6 +70,8 @@ def test_an_object_keeps_its_classes_whatever_stands_before_it(reader):
     read = reader.read("two red leopards")
     assert read.understood == ("leopard",)
     assert read.unknown == ("two", "red")
+    # What stands apart from the object does not only describe it.
+    assert reader.read("pollinator on a flower").unknown == ()
     # Of a broad word, the others choose a kind.
     assert "tricycle" in reader.read("four-wheeled road vehicle").understood
 

@@ -51,6 +51,8 @@ _MAX_LETTERS = 30
 _SHOWN_LETTERS = 60
 # Combining marks of Latin letters, and what may be a part of a word: full stops and apostrophes.
 _NOT_A_LETTER = re.compile("[\u0300-\u036f.'\u2019]")
+# The order of the parts of a text for one object; see `Found`.
+_ONE_OBJECT = re.compile("s*u*ks*")
 _NOT_A_WORD = re.compile(r"[\W_]+")
 
 
@@ -64,26 +66,27 @@ class Found:
         The numbers of the classes of each known word; none if no word is known.
     unknown
         The words that are not known.
-    ends_known
-        Whether the last word is known.
+    order
+        The parts of the text, each as a letter: ``k`` for a known word, ``u`` for one that is not
+        known, and ``s`` for one without an object of its own, such as "the" or "on".
     """
 
     words: Mapping[str, Sequence[int]]
     unknown: Sequence[str]
-    ends_known: bool
+    order: str
 
     @property
     def is_one_object(self) -> bool:
-        """Whether the text is one known word, with others at most before it: "a red car".
+        """Whether the text is one known word, with others at most right before it: "a red car".
 
         Before a broad word, such as "vehicle", the others may say which kind is meant.
         """
-        if len(self.words) != 1:
+        if _ONE_OBJECT.fullmatch(self.order) is None:
             return False
         if not self.unknown:
             return True
         (numbers,) = self.words.values()
-        return self.ends_known and _is_narrow(numbers)
+        return _is_narrow(numbers)
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,18 +124,20 @@ class WordTable:
         waiting = normalized.split()
         words: dict[str, Sequence[int]] = {}
         unknown = []
-        ends_known = False
+        order = ""
         while waiting:
             word, length = self._longest(waiting)
             token = waiting[0]
             if word is not None:
                 words[word] = self.words[word]
-                ends_known = True
-            elif token not in _STOP_WORDS:
+                order += "k"
+            elif token in _STOP_WORDS:
+                order += "s"
+            else:
                 unknown.append(token)
-                ends_known = False
+                order += "u"
             waiting = waiting[length:]
-        return Found(words, unknown, ends_known)
+        return Found(words, unknown, order)
 
     def narrow_words(self) -> list[str]:
         """Return the words that stand for few classes, at most 60, in the order of the table.
