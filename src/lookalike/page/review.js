@@ -5,6 +5,7 @@ import { collection, titleOf } from "./collections.js";
 import { $, h, icon } from "./dom.js";
 import { plural } from "./format.js";
 import { jobButton } from "./jobs.js";
+import { showMessage } from "./message.js";
 import { clusterList } from "./review_clusters.js";
 import { imageList } from "./review_lists.js";
 import { go } from "./state.js";
@@ -62,7 +63,7 @@ function reviewForm(shown, text, strong = false) {
   const slot = h("div");
   const draw = () => {
     const request = { kind: "review", collection: shown.name };
-    if (wanted.space) request.space = wanted.space;
+    if (shown.spaces.length > 1) request.space = wanted.space;
     if (wanted.clusters) request.clusters = Number(wanted.clusters);
     slot.replaceChildren(jobButton({ text, running: "Reviewing", request, strong }));
   };
@@ -75,12 +76,12 @@ function reviewForm(shown, text, strong = false) {
 }
 
 function spaceChoice({ spaces }, onchange) {
+  const isKnown = spaces.some(({ name }) => name === wanted.space);
+  if (!isKnown) wanted.space = spaces[0].name;
   if (spaces.length < 2) return null;
   const options = spaces.map(({ name }) => h("option", { value: name }, titleOf(name)));
   const attributes = { name: "space", "aria-label": "What is compared", onchange };
   const select = h("select", attributes, options);
-  const isKnown = spaces.some(({ name }) => name === wanted.space);
-  if (!isKnown) wanted.space = spaces[0].name;
   select.value = wanted.space;
   return select;
 }
@@ -121,15 +122,16 @@ function isJudged({ images }, { labels }, part) {
 }
 
 function partOf(page, shown, { part }, redraw) {
-  // The notes say what is missing.
-  if (!isJudged(page, shown, part)) return [];
   const { title, total, summary: text } = page.parts.find((one) => one.part === part);
+  // The notes say what is missing.
+  if (!total && !isJudged(page, shown, part)) return [];
   const about = h("p", { class: "quiet" }, text);
   if (!total) {
     const nothing = h("p", { class: "fine" }, icon("check"), NOTHING[part]);
     if (!page.groups.length || part !== "clusters") return [nothing, about];
   }
-  const more = (offset, limit) => fetchPart(shown.name, part, offset, limit);
+  const request = { collection: shown.name, part };
+  const more = (offset, limit = PAGE_SIZE) => api.review({ ...request, offset, limit });
   if (part === "clusters") return [about, ...clusterList(page, { shown, more })];
   if (part !== "diverse") return [about, ...imageList(page, { part, title, shown, more })];
   const [bar, ...list] = imageList(page, { part, title, shown, more: null });
@@ -143,7 +145,11 @@ function countChoice(total, redraw) {
   const buttons = counts.map((count) => {
     const choose = async () => {
       diverseCount = count;
-      await redraw();
+      try {
+        await redraw();
+      } catch (error) {
+        showMessage(error.message);
+      }
       $(`[data-count="${count}"]`, box)?.focus();
     };
     const isChosen = String(count === diverseCount);

@@ -19,15 +19,19 @@ const thumbnailSize = () => (devicePixelRatio > 1 ? 256 : 128);
 export function clusterList(page, { shown, more }) {
   const list = h("ol", { class: "clusters", "aria-label": "Clusters" });
   const further = h("div", { class: "further" });
-  const add = (next) => {
-    const first = list.children.length;
-    const items = next.groups.map((group, index) => clusterItem(group, first + index, shown));
-    list.append(...items);
+  let number = 0; // of the next cluster
+  const add = ({ groups, next }) => {
+    for (const group of groups) {
+      // All its images may have been removed since.
+      if (group.images.length) list.append(clusterItem(group, number, shown));
+      number += 1;
+    }
     further.replaceChildren();
-    if (next.next === null) return;
+    if (next === null) return;
+    const count = list.children.length;
     const button = moreButton("Show more clusters", async () => {
-      add(await more(next.next));
-      $(".image", list.children[first + next.groups.length])?.focus();
+      add(await more(next));
+      $(".image", list.children[count])?.focus();
     });
     further.append(button);
   };
@@ -35,17 +39,16 @@ export function clusterList(page, { shown, more }) {
   return [list, further];
 }
 
-function clusterItem({ title, total, images }, at, shown) {
+function clusterItem({ title, total, images }, number, shown) {
   const sheet = makeSheet(shown, title);
   sheet.add(images);
-  const fetchMore = (offset) => fetchMembers(shown, at, offset);
+  const fetchMore = (offset) => fetchMembers(shown, number, offset);
   const examples = images.slice(0, EXAMPLES).map(exampleOf);
   const attributes = {
     type: "button",
     class: "plain",
     "aria-label": `Search with the first images of ${title}`,
     title: "Search with its first images",
-    disabled: !examples.length,
     onclick: () => go({ view: "search", ...NO_QUERY, positive: examples }),
   };
   const search = h("button", attributes, icon("search"), "Search");
@@ -60,23 +63,26 @@ function clusterItem({ title, total, images }, at, shown) {
 async function fetchMembers(shown, group, offset) {
   const request = { collection: shown.name, part: "clusters", group, offset };
   const { groups, next } = await api.review({ ...request, limit: MOST_AT_ONCE });
-  return { images: groups[0].images, isLast: next === null };
+  return { images: groups[0].images, next };
 }
 
 /** Buttons that add images to a sheet, and take them away. */
 function growButtons(sheet, total, fetchMore) {
   const first = sheet.images.length;
+  let offset = first; // of the images to fetch
   const isMuch = total - first > MOST_AT_ONCE;
   const more = moreButton(isMuch ? "Show more" : "Show all", async () => {
-    const offset = sheet.images.length;
-    const { images, isLast } = await fetchMore(offset);
+    const { images, next } = await fetchMore(offset);
+    const count = sheet.images.length;
     sheet.add(images);
-    sheet.focus(offset);
-    more.hidden = isLast;
+    sheet.focus(count);
+    offset = next;
+    more.hidden = next === null;
     fewer.hidden = false;
   });
   const fewer = moreButton("Show fewer", async () => {
     sheet.cut(first);
+    offset = first;
     more.hidden = false;
     fewer.hidden = true;
     more.focus();
@@ -91,21 +97,23 @@ function makeSheet(shown, title) {
   const images = [];
   let active = 0;
   const buttons = () => [...element.querySelectorAll(".image")];
-  const focus = (at) => {
+  const setActive = (at) => {
     const all = buttons();
     if (all[active]) all[active].tabIndex = -1;
     active = Math.min(all.length - 1, at);
     all[active].tabIndex = 0;
-    all[active].focus();
+    return all[active];
   };
+  const focus = (at) => setActive(at).focus();
   const cut = (count) => {
     images.length = count;
-    active = Math.min(active, count - 1);
     element.replaceChildren(...[...element.children].slice(0, count));
-    buttons()[active].tabIndex = 0;
+    setActive(active);
   };
   const add = (added) => {
-    for (const image of added) {
+    // Offsets count images that were removed since, so that some come twice.
+    const known = new Set(images.map(({ id }) => id));
+    for (const image of added.filter(({ id }) => !known.has(id))) {
       const at = images.length;
       const open = () => openDetail(images, at, () => ({ focus }));
       const button = imageButton(image, shown, open, thumbnailSize());
@@ -114,6 +122,8 @@ function makeSheet(shown, title) {
       element.append(h("li", {}, button));
     }
   };
+  // A click focuses an image, too.
+  element.addEventListener("focusin", ({ target }) => setActive(buttons().indexOf(target)));
   element.addEventListener("keydown", (event) => {
     if (!MOVE_KEYS.includes(event.key)) return;
     event.preventDefault();

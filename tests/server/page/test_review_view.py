@@ -38,10 +38,16 @@ def doubted(collection, tmp_path_factory):
 def test_a_review_is_made_read_and_saved(open_page, doubted, tmp_path):
     page = open_page("#start", live=doubted)
     page.keyboard.press("5")
+    page.get_by_label("Clusters", exact=True).last.fill("2")
     page.get_by_role("button", name="Review the images").click()
     expect(page.locator("#jobs")).to_contain_text("The review of wrong is ready.")
-    clusters = page.locator(".clusters > li")
-    first = clusters.first.locator(".image")
+    cluster = page.locator(".clusters > li").first
+    first = cluster.locator(".image")
+    expect(first).to_have_count(12)
+    cluster.get_by_role("button", name="Show all").click()
+    expect(first.nth(12)).to_be_focused()
+    cluster.get_by_role("button", name="Show fewer").click()
+    expect(first).to_have_count(12)
     first.first.focus()
     page.keyboard.press("ArrowRight")
     expect(first.nth(1)).to_be_focused()
