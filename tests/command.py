@@ -80,7 +80,7 @@ def lookalike_forked(
 
 
 def lookalike_in_one_process(
-    *commands: Sequence[object], by: Sequence[str]
+    *commands: Sequence[object], by: Sequence[str] = ()
 ) -> list[subprocess.CompletedProcess[str]]:
     """Run several commands, one after the other, in a process that the words in `by` start."""
     words = [[str(word) for word in command] for command in commands]

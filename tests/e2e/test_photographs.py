@@ -128,7 +128,7 @@ def test_an_installed_wheel_indexes_and_searches(sample, tmp_path):
     (wheel,) = tmp_path.glob("lookalike-*.whl")
     run(sys.executable, "-m", "venv", "--without-pip", tmp_path / "alone")
     python = next((tmp_path / "alone").glob("[bS]*/python*"))
-    run(*pip, "--python", python, "install", "--no-deps", wheel)
+    run(*pip, "--python", python, "install", "--no-deps", "--no-compile", wheel)
     packages = run(
         python, "-c", "import sysconfig; print(sysconfig.get_path('purelib'))"
     )

@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import _thread
 import json
+import os
 import shutil
-import subprocess
 import sys
 import threading
 from functools import partial
@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from forked import start_python
 from lookalike.errors import InputError, SpaceError
 from lookalike.projection import layouts
 from lookalike.projection.map import REFIT_SHARE, make_map, make_placer
@@ -104,7 +105,7 @@ def test_clusters_stay_together(collection, method):
         assert made.fidelity["trustworthiness"] > 0.9
 
 
-def test_the_same_seed_gives_the_same_map(collection):
+def test_the_same_seed_gives_the_same_map(collection, short_descent):
     first = make_map(collection)
     again = make_map(collection, rebuild=True)
     other = make_map(collection, seed=1)
@@ -113,7 +114,7 @@ def test_the_same_seed_gives_the_same_map(collection):
     assert other.seed == 1
 
 
-def test_perplexity_changes_the_map_and_is_bounded(tmp_path, vectors):
+def test_perplexity_changes_the_map_and_is_bounded(tmp_path, vectors, short_descent):
     collection = make_collection(tmp_path / "small", vectors[:40])
     auto, asked, bounded = (
         make_map(collection, perplexity=value) for value in ("auto", 5, 30)
@@ -166,10 +167,12 @@ def test_many_rows_use_approximate_neighbors(collection, monkeypatch, short_desc
     assert (k_nearest(after.xy[200:], middles, 1)[0][:, 0] == of).mean() > 0.9
 
 
-def test_one_thread_and_many_give_the_same_positions(mapped, monkeypatch):
-    one = make_map(mapped)
+def test_one_thread_and_many_give_the_same_positions(
+    collection, monkeypatch, short_descent
+):
+    one = make_map(collection)
     monkeypatch.setattr(layouts, "_MAX_SINGLE_THREAD_ROWS", 100)
-    assert np.array_equal(make_map(mapped, rebuild=True).xy, one.xy)
+    assert np.array_equal(make_map(collection, rebuild=True).xy, one.xy)
 
 
 def test_a_map_converts_to_plain_data(mapped):
@@ -249,21 +252,21 @@ def test_without_umap_the_error_says_how_to_install_it(collection, monkeypatch):
 # Saving and loading it.
 
 
-def test_a_stored_map_is_returned_unchanged(collection):
-    first, when = make_map(collection), written_at(collection)
-    again = make_map(Table.open(collection.path))
-    assert written_at(collection) == when
+def test_a_stored_map_is_returned_unchanged(mapped):
+    first, when = make_map(mapped), written_at(mapped)
+    again = make_map(Table.open(mapped.path))
+    assert written_at(mapped) == when
     assert first.to_dict() == again.to_dict()
 
 
-def test_rebuild_makes_a_new_map(mapped):
+def test_rebuild_makes_a_new_map(mapped, short_descent):
     make_map(mapped)
     when = written_at(mapped)
     make_map(mapped, rebuild=True)
     assert written_at(mapped) > when
 
 
-def test_another_seed_or_perplexity_replaces_the_map(mapped):
+def test_another_seed_or_perplexity_replaces_the_map(mapped, short_descent):
     times = []
     for asked in (
         {},
@@ -386,7 +389,7 @@ def test_the_exact_gradient_is_that_of_opentsne():
     assert gradient == pytest.approx(expected, rel=1e-6)
 
 
-def test_a_map_needs_a_refit_after_many_placed_rows(tmp_path, vectors):
+def test_a_map_needs_a_refit_after_many_placed_rows(tmp_path, vectors, short_descent):
     collection = make_collection(tmp_path / "wearing", vectors[:100])
     assert not make_map(collection).needs_refit
     add_rows(collection, vectors[100:140])
@@ -446,11 +449,10 @@ except KeyboardInterrupt:
 
 
 def test_an_interrupt_while_a_tree_is_built_does_not_crash(collection):
-    command = [sys.executable, "-c", INTERRUPTED_IN_THE_TREE, collection.path]
-    ended = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert (ended.returncode, ended.stdout) == (0, "interrupted at tree 3\n"), (
-        ended.stderr
-    )
+    words = ["-c", INTERRUPTED_IN_THE_TREE, str(collection.path)]
+    with start_python(words, env=os.environ) as ended:
+        printed, errors = ended.communicate()
+    assert (ended.returncode, printed) == (0, "interrupted at tree 3\n"), errors
 
 
 # On the photographs.
