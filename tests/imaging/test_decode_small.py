@@ -91,14 +91,13 @@ def test_a_large_jpeg_is_decoded_at_a_power_of_two_with_its_full_size(
     )
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("shape", [(3200, 2600), (2601, 2603), (2603, 2601)])
+@pytest.mark.parametrize("shape", [(500, 410), (401, 403), (403, 401)])
 @pytest.mark.parametrize("orientation", range(1, 9))
 def test_turned_images_and_their_sizes_are_upright(shape, orientation):
-    """Scaled, 2601 x 2603 is a square: its sides do not show how it was turned."""
+    """Scaled, 401 x 403 is a square: its sides do not show how it was turned."""
     stored = scene(40, 30, seed=1).resize(shape)
     data = encode(stored, orientation=orientation)
-    small, size = imaging.decode_small(data, min_side=MIN_SIDE)
+    small, size = imaging.decode_small(data, min_side=100)
     whole = imaging.decode(data)
     assert size == whole.size
     assert small.width < whole.width / 3
