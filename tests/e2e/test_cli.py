@@ -16,13 +16,8 @@ import pytest
 import typer
 from PIL import Image
 
-from command import (
-    COMMAND,
-    lookalike,
-    lookalike_in_one_process,
-    lookalike_json,
-    lookalike_process,
-)
+from command import COMMAND, lookalike, lookalike_json, lookalike_process
+from command import lookalike_in_one_process as in_one_process
 from lookalike.cli import app
 from lookalike.cli.command import command
 from lookalike.errors import InputError
@@ -350,9 +345,7 @@ def test_bad_files_are_listed_and_good_files_are_indexed(
 
     collection = tmp_path / "c"
     index = ("index", folder, "-c", collection)
-    indexed, repeated = lookalike_in_one_process(
-        index, [*index, "--strict"], by=no_rights
-    )
+    indexed, repeated = in_one_process(index, [*index, "--strict"], by=no_rights)
     assert (indexed.returncode, repeated.returncode) == (0, 1)
     printed = indexed.stdout
     for name, words in bad.items():
@@ -528,16 +521,8 @@ def test_progress_is_shown_only_on_a_terminal(sample, tmp_path):
 @pytest.mark.slow
 def test_index_reads_a_list_of_paths_from_a_pipe(sample, tmp_path):
     listed = "\n".join(str(file) for file in sorted((sample / "car").iterdir()))
-    command = [
-        *COMMAND,
-        "index",
-        "@/dev/stdin",
-        "-c",
-        str(tmp_path / "c"),
-        "--model",
-        "pixels",
-        "--json",
-    ]
+    command = [*COMMAND, "index", "@/dev/stdin", "-c", str(tmp_path / "c")]
+    command += ["--model", "pixels", "--json"]
     done = subprocess.run(
         command, input=listed, capture_output=True, text=True, check=True
     )

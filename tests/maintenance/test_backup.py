@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import errno
+import os
 import shutil
 import signal
-import subprocess
-import sys
 from datetime import timedelta
 from pathlib import Path
 
@@ -15,6 +14,7 @@ import pytest
 
 import lookalike
 import made
+from forked import start_python
 from lookalike.errors import BusyError, CollectionError
 from lookalike.maintenance.backup import backup
 from lookalike.maintenance.optimize import optimize
@@ -328,7 +328,7 @@ def test_an_older_or_diverged_collection_does_not_replace_a_newer_backup(
 @pytest.mark.slow
 def test_backups_beside_a_running_indexer_are_complete(sample, tmp_path):
     images, collection = tmp_path / "images", tmp_path / "collection"
-    for turn in range(4):
+    for turn in range(3):
         shutil.copytree(sample, images / str(turn))
         for file in (images / str(turn)).rglob("*.jpg"):
             file.write_bytes(file.read_bytes() + bytes([turn]))
@@ -340,22 +340,18 @@ def test_backups_beside_a_running_indexer_are_complete(sample, tmp_path):
         "settings=IndexSettings(commit_rows=4, batch=1))\n"
         "lookalike.optimize(sys.argv[2], keep_days=0)\n"
     )
-    indexer = subprocess.Popen(
-        [sys.executable, "-c", program, str(images), str(collection)]
-    )
+    words = ["-c", program, str(images), str(collection)]
     versions = []
-    try:
+    with start_python(words, env=os.environ) as indexer:
         while indexer.poll() is None:
             versions.append(lookalike.backup(collection, tmp_path / "backup").version)
-    finally:
-        indexer.kill()
-        assert indexer.wait() == 0
+    assert indexer.returncode == 0
     assert len(set(versions)) > 2
     lookalike.backup(collection, tmp_path / "backup")
     lookalike.restore(tmp_path / "backup", tmp_path / "restored")
     report = lookalike.check(tmp_path / "restored", files=True)
     assert report.sound
-    assert report.files["same"] == report.images == 4 * 45
+    assert report.files["same"] == report.images == 3 * 45
     assert lookalike.index(images, tmp_path / "restored").unchanged == report.images
 
 
@@ -371,6 +367,13 @@ lookalike.backup(sys.argv[1], sys.argv[2])
 """
 
 
+def kill_backup(place: Path, target: Path, moment: tuple[str, str]) -> int | None:
+    """Kill a backup at an event that its name and a part of its argument describe."""
+    words = ["-c", KILLED, str(place), str(target), *moment]
+    with start_python(words, env=os.environ) as process:
+        return process.wait()
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "moment",
@@ -378,10 +381,7 @@ lookalike.backup(sys.argv[1], sys.argv[2])
 )
 def test_an_interrupted_first_backup_never_looks_complete(place, tmp_path, moment):
     target = tmp_path / "backup"
-    done = subprocess.run(
-        [sys.executable, "-c", KILLED, str(place), str(target), *moment], check=False
-    )
-    assert done.returncode == -signal.SIGKILL
+    assert kill_backup(place, target, moment) == -signal.SIGKILL
     for use in (
         lookalike.check,
         lambda path: lookalike.restore(path, tmp_path / "restored"),
@@ -409,10 +409,7 @@ def test_an_interrupted_later_backup_leaves_the_old_or_the_new_one(
     lookalike.backup(place, target)
     before = Table.open(target).version
     made.add_rows(Table.open(place), np.eye(16, dtype=np.float32))
-    done = subprocess.run(
-        [sys.executable, "-c", KILLED, str(place), str(target), *moment], check=False
-    )
-    assert done.returncode == -signal.SIGKILL
+    assert kill_backup(place, target, moment) == -signal.SIGKILL
     assert Table.open(target).version == before + (moment[0] == "os.remove")
     report = lookalike.check(target)
     assert report.sound, report.faults
