@@ -16,6 +16,8 @@ from lookalike.types import Model
 
 __all__ = ["OpenVinoSession"]
 
+_FIRST_TENSOR = threading.Lock()
+
 _ORT_TYPES = {"u8": "tensor(uint8)", "f32": "tensor(float)", "f16": "tensor(float16)"}
 
 
@@ -48,6 +50,7 @@ class OpenVinoSession:
 
     def __init__(self, source: Path | bytes, model: Model, threads: int) -> None:
         openvino = _import_openvino(model)
+        _read_first_tensor(openvino)
         core = openvino.Core()
         precision = "f32"
         if model.precision == "bf16":
@@ -116,6 +119,18 @@ def _import_openvino(model: Model) -> Any:
         if is_hidden:
             del sys.modules["openvino_telemetry"]
     return openvino
+
+
+def _read_first_tensor(openvino: Any) -> None:
+    """Read a tensor, so that threads may read theirs.
+
+    OpenVINO makes a table of types in the first read of a process. It holds a lock of C++ and waits
+    for the interpreter's meanwhile: two threads whose reads are the first wait for each other.
+    """
+    number = np.zeros(1)
+    tensor = openvino.Tensor(number)
+    with _FIRST_TENSOR:
+        _ = tensor.data
 
 
 def _check_bf16(core: Any, model: Model) -> None:
