@@ -46,7 +46,7 @@ def start_python(
     file_size
         Writes beyond this size in bytes fail.
     """
-    prepare = partial(_prepare, new_session, file_size)
+    prepare = partial(_prepare, Path.cwd(), new_session, file_size)
     if CAN_FORK:
         return ForkedProcess(words, env=env, prepare=prepare)
     return subprocess.Popen(
@@ -59,7 +59,8 @@ def start_python(
     )
 
 
-def _prepare(new_session: bool, file_size: int | None) -> None:
+def _prepare(folder: Path, new_session: bool, file_size: int | None) -> None:
+    os.chdir(folder)
     if new_session:
         os.setsid()
     if file_size is not None:

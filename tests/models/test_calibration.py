@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
+import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,6 +11,7 @@ import pytest
 from safetensors.numpy import load_file
 
 import lookalike
+from forked import start_python
 from integer_network import run
 from lookalike import imaging
 from lookalike.errors import ModelError, WeightsError
@@ -73,21 +73,23 @@ def test_8_bit_vectors_of_photographs_are_close_to_float_vectors(caltech):
     assert np.quantile(cosines, 0.01) >= 0.94
 
 
-def script(*arguments: object, status: int = 0) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, str(SCRIPT), *map(str, arguments)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert done.returncode == status, done.stderr
-    return done
+def script(*arguments: object, status: int = 0) -> tuple[str, str]:
+    """Run the script, and return its output and its errors."""
+    words = [str(SCRIPT), *map(str, arguments)]
+    with start_python(words, env=os.environ) as process:
+        printed, errors = process.communicate()
+    assert process.returncode == status, errors
+    return printed, errors
 
 
 @pytest.fixture(scope="module")
 def measured(sample, tmp_path_factory) -> tuple[Path, str]:
     """A calibration that the script wrote, and the script's output."""
     path = tmp_path_factory.mktemp("measured") / "cal" / "mine.safetensors"
-    done = script(
+    printed, _ = script(
         "efficientnet-lite0", sample, "--images", 12, "--seed", 3, "--output", path
     )
-    return path, done.stdout
+    return path, printed
 
 
 @pytest.mark.slow
@@ -160,17 +162,18 @@ def test_script_errors_are_explained_and_write_nothing(
     (tmp_path / "empty").mkdir()
     (tmp_path / "images").mkdir()
     (tmp_path / "images" / "bad.jpg").write_text("no picture")
-    done = script(*arguments, "--output", tmp_path / "x.safetensors", status=2)
-    assert done.stderr.startswith("Error: ")
-    assert words in done.stderr
-    assert done.stderr.count("\n") == 1
+    output = tmp_path / "x.safetensors"
+    _, errors = script(*arguments, "--output", output, status=2)
+    assert errors.startswith("Error: ")
+    assert words in errors
+    assert errors.count("\n") == 1
     assert not (tmp_path / "x.safetensors").exists()
 
 
 @pytest.mark.slow
 def test_unwritable_output_is_named(sample, tmp_path):
     (tmp_path / "file").touch()
-    done = script(
+    _, errors = script(
         "efficientnet-lite0",
         sample / "car",
         "--images",
@@ -179,7 +182,7 @@ def test_unwritable_output_is_named(sample, tmp_path):
         tmp_path / "file" / "x",
         status=2,
     )
-    assert done.stderr.startswith(f"Error: {tmp_path / 'file'}")
+    assert errors.startswith(f"Error: {tmp_path / 'file'}")
 
 
 # Descriptions
