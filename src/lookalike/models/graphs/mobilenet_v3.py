@@ -57,13 +57,29 @@ def build_mobilenet_v3(model: Model, tensors: Mapping[str, Tensor]) -> onnx.Mode
     x = builder.images()
 
     # The stem.
-    x = _normed(builder, x, "features.0", stride=2, kernel=3)
+    x = _normed(
+        builder,
+        x,
+        "features.0",
+        stride=2,
+        kernel=3,
+    )
     x = builder.hard_swish(x)
-    for number, row in enumerate(_ROWS, start=1):
+    number = 0
+    for row in _ROWS:
+        number += 1
         name = f"features.{number}.block"
-        x = _inverted_residual(builder, x, name, row)
-    last = len(_ROWS) + 1
-    x = _normed(builder, x, f"features.{last}")
+        x = _inverted_residual(
+            builder,
+            x,
+            name,
+            row,
+        )
+
+    # The last convolution.
+    number += 1
+    name = f"features.{number}"
+    x = _normed(builder, x, name)
     x = builder.hard_swish(x)
 
     if output == "hidden":
@@ -107,11 +123,21 @@ def _inverted_residual(
 
 def _squeeze_excite(builder: GraphBuilder, x: Features, name: str) -> Features:
     """Multiply each channel by a factor from 0 to 1, which the means of all channels decide."""
-    means = builder.channel_means(x)
-    squeezed = builder.linear(means, f"{name}.fc1", rank=4)
-    activated = builder.relu(squeezed)
-    expanded = builder.linear(activated, f"{name}.fc2", rank=4)
-    factors = builder.hard_sigmoid(expanded)
+    squeeze = f"{name}.fc1"
+    excite = f"{name}.fc2"
+    factors = builder.channel_means(x)
+    factors = builder.linear(
+        factors,
+        squeeze,
+        rank=4,
+    )
+    factors = builder.relu(factors)
+    factors = builder.linear(
+        factors,
+        excite,
+        rank=4,
+    )
+    factors = builder.hard_sigmoid(factors)
     return builder.multiply(x, factors)
 
 
