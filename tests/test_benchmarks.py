@@ -52,6 +52,7 @@ NAMES = (
     "gpu",
     "words",
     "tags",
+    "word_confidence",
 )
 
 

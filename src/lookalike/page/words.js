@@ -32,6 +32,15 @@ export function wordsForm() {
 /** An example's words, as an element. */
 export const wordsOf = ({ text }) => h("span", { class: "words", dir: "auto" }, text);
 
+const LEAST_CONFIDENCE = 0.5;
+
+// Several words, and Spaces that read any text, have no confidence.
+function describeConfidence(understood) {
+  const doubtful = understood.find(({ confidence }) => (confidence ?? 1) < LEAST_CONFIDENCE);
+  if (!doubtful) return "";
+  return `Not sure that any of these shows it (confidence ${doubtful.confidence.toFixed(2)}) · `;
+}
+
 /** What an answer understood of the words of its query, or an empty text. */
 export function describeUnderstood({ understood = [] }) {
   const known = understood.flatMap(({ words }) => words);
@@ -39,5 +48,6 @@ export function describeUnderstood({ understood = [] }) {
   const shown = known.slice(0, 6).join(", ");
   const others = known.length > 6 ? ` and ${known.length - 6} more` : "";
   const ignored = unknown.length ? ` · Not understood: ${unknown.join(", ")}` : "";
-  return known.length ? `Searching for: ${shown}${others}${ignored}` : "";
+  const doubt = describeConfidence(understood);
+  return known.length ? `${doubt}Searching for: ${shown}${others}${ignored}` : "";
 }

@@ -155,7 +155,7 @@ class Searcher:
             copies = count_copies(self._view, found.ids, clause, excluded)
             found = found._replace(copies=copies)
         examples = request.examples
-        understood = self._texts.understood(examples)
+        understood = self._texts.understood(examples, found.ids, self._vectors)
         found = found._replace(understood=understood)
         return self._with_confidences(
             examples,
@@ -347,7 +347,7 @@ class Searcher:
                 read_vectors=self.row_vectors,
             )
             neighbors = ranking.rank(vector, candidates, k)
-            understood = self._texts.understood(examples_of_one)
+            understood = self._texts.understood(examples_of_one, row_ids, self._vectors)
             neighbors = neighbors._replace(understood=understood)
             found = self._with_confidences(examples_of_one, vector, neighbors, ranking)
             matches = self._read_matches(found)

@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 
 from lookalike.errors import InputError
 from lookalike.models.text.reader import ReadText, TextReader, load_reader, reads_text
+from lookalike.retrieval.loaded import SpaceVectors
 from lookalike.retrieval.query import TextQuery, WeightedQuery
 from lookalike.store.view import View
 from lookalike.tracing import span
-from lookalike.types import Understood, VectorsF16
+from lookalike.types import Ids, Understood, VectorsF16
+from lookalike.vectors import to_float32, unit_length
 
 __all__ = ["SpaceTexts"]
 
 # The texts whose vectors stay in memory.
 _MAX_KEPT = 64
+# The matches among which one has to show the words.
+_FIRST_MATCHES = 10
 
 
 class SpaceTexts:
@@ -76,15 +80,43 @@ class SpaceTexts:
             return None
         return kinds.astype(np.float16)
 
-    def understood(self, queries: Iterable[WeightedQuery]) -> tuple[Understood, ...]:
-        """Return what was understood of each text among some queries."""
+    def understood(
+        self,
+        queries: Sequence[WeightedQuery],
+        ids: Ids,
+        vectors: SpaceVectors,
+    ) -> tuple[Understood, ...]:
+        """Return what was understood of each text among some queries.
+
+        Parameters
+        ----------
+        queries
+            The queries of a search.
+        ids
+            int64 ``[k]``, its matches.
+        vectors
+            Reads their vectors.
+        """
+        is_alone = len(queries) == 1
         found = []
         for weighted in queries:
             query = weighted.query
             if not isinstance(query, TextQuery):
                 continue
             read = self.read(query.text)
-            one = Understood(query.text, read.understood, read.unknown)
+            confidence = None
+            if is_alone:
+                confidence = _largest_confidence(
+                    read,
+                    ids,
+                    vectors,
+                )
+            one = Understood(
+                query.text,
+                read.understood,
+                read.unknown,
+                confidence,
+            )
             found.append(one)
         return tuple(found)
 
@@ -101,6 +133,26 @@ class SpaceTexts:
             reader = load_reader(model)
         self._reader = reader
         return reader
+
+
+def _largest_confidence(
+    read: ReadText,
+    ids: Ids,
+    vectors: SpaceVectors,
+) -> float | None:
+    """Return how sure the network is that one of the nearest matches shows a text."""
+    confidence = read.confidence
+    nearest = ids[:_FIRST_MATCHES]
+    if confidence is None or not len(nearest):
+        return None
+    stored = vectors.of(nearest)
+    if stored is None:
+        return None
+    as_float32 = to_float32(stored)
+    unit_vectors = unit_length(as_float32)
+    values = confidence(unit_vectors)
+    largest = values.max()
+    return round(float(largest), 4)
 
 
 def _no_words_message(space: str, readers: list[str]) -> str:

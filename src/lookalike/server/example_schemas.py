@@ -108,3 +108,10 @@ class UnderstoodInfo(BaseModel):
     unknown: Annotated[
         list[str], Field(description="The words that were not understood.")
     ]
+    confidence: Annotated[
+        float | None,
+        Field(
+            description="How sure the network is that one of the first ten matches shows it; it is "
+            "sure from 0.5 on. Null where it cannot be said."
+        ),
+    ]

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 __all__ = [
     "DEFAULT_GAMMA",
     "MIN_CONFIDENCE",
+    "MIN_WORD_CONFIDENCE",
     "NO_IDS",
     "UNKNOWN_SIZE",
     "UNKNOWN_TIME",
@@ -78,6 +79,9 @@ DEFAULT_GAMMA = 0.1
 # Matches of a smaller confidence are less alike than the images of the collection are:
 # docs/confidence.md explains it.
 MIN_CONFIDENCE = 0.03
+
+# From here on the network is sure that a match shows the words: docs/words.md has measurements.
+MIN_WORD_CONFIDENCE = 0.5
 
 # The size of an Item that only reading it shows, such as a cell of a Parquet file.
 UNKNOWN_SIZE = -2
@@ -408,19 +412,19 @@ class Understood(NamedTuple):
         itself if the Space reads any text.
     unknown
         The words of the text that were not understood.
+    confidence
+        How sure the network is that a match shows it, 0 to 1; None where it cannot be said.
     """
 
     text: str
     words: tuple[str, ...]
     unknown: tuple[str, ...] = ()
+    confidence: float | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Return the fields as plain data."""
-        return {
-            "text": self.text,
-            "words": list(self.words),
-            "unknown": list(self.unknown),
-        }
+        data = self._asdict()
+        return {**data, "words": list(self.words), "unknown": list(self.unknown)}
 
 
 class Neighbors(NamedTuple):

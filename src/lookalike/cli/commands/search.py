@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from lookalike.collection import Collection
     from lookalike.imaging import Region
     from lookalike.retrieval.query import ImageQuery
-    from lookalike.types import Matches
+    from lookalike.types import Matches, Understood
 
 # As in `lookalike.types`, which would load NumPy for every command and every help.
 _DEFAULT_GAMMA = 0.1
@@ -302,6 +302,21 @@ def _print_understood(matches: Matches) -> None:
             unknown = ", ".join(understood.unknown)
             line += f" Not understood: {unknown}."
         output.say(line)
+        _print_word_confidence(understood)
+
+
+def _print_word_confidence(understood: Understood) -> None:
+    """Say so if the network is not sure that any match shows the words."""
+    from lookalike.types import MIN_WORD_CONFIDENCE
+
+    confidence = understood.confidence
+    if confidence is None or confidence >= MIN_WORD_CONFIDENCE:
+        return
+    output.say(
+        f"Not sure that any of these shows it (confidence {confidence:.2f}; "
+        f"sure from {MIN_WORD_CONFIDENCE:.2f} on).",
+        error=True,
+    )
 
 
 def _print_answer(matches: Matches) -> None:

@@ -8,6 +8,7 @@ other phrase is the mean of the words nearest to its meaning, if the extra ``wor
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
 from typing import Self
 
 import numpy as np
@@ -19,6 +20,7 @@ from lookalike.models import tensors, weights
 from lookalike.models.text import phrases
 from lookalike.models.text.phrases import NearNames
 from lookalike.models.text.reader import ReadText
+from lookalike.models.text.shares import class_shares
 from lookalike.models.text.table import Found, WordTable
 from lookalike.types import Model, VectorsF32
 
@@ -202,13 +204,34 @@ class ClassifierReader:
         # Each word counts alike, however many classes it has.
         vector = _mean_of_directions(rows_of_words)
 
-        kinds: VectorsF32 | None = None
-        # Of several words all are meant: "a dog on a sofa".
-        if len(rows_of_words) == 1:
-            kinds = _kinds_of(rows_of_words[0])
         names = self._names(found)
         unknown = tuple(found.unknown)
-        return ReadText(vector, names, unknown, kinds)
+        # Of several words all are meant: "a dog on a sofa".
+        if len(rows_of_words) > 1:
+            return ReadText(vector, names, unknown)
+        kinds = _kinds_of(rows_of_words[0])
+        (numbers,) = found.words.values()
+        confidence = partial(
+            self._add_up,
+            numbers,
+        )
+        return ReadText(
+            vector,
+            names,
+            unknown,
+            kinds,
+            confidence,
+        )
+
+    def _add_up(self, numbers: Sequence[int], vectors: VectorsF32) -> VectorsF32:
+        """Return the share that some classes have together of each vector, float32 ``[n]``."""
+        directions = self._rows.T
+        scores = vectors @ directions
+        shares = class_shares(scores)
+        places = list(numbers)
+        parts = shares[:, places]
+        sums: VectorsF32 = parts.sum(axis=1)
+        return sums
 
     def _names(self, found: Found) -> tuple[str, ...]:
         """Return the names of the classes that some words stand for, each once."""

@@ -42,12 +42,16 @@ class ReadText(NamedTuple):
         float32 ``[m, dim]``, the vectors of the kinds of object that the text stands for, if one
         vector cannot stand for all: an animal is a bird or a dog. A search by the text alone finds
         what is near one of them. None if `vector` does.
+    confidence
+        Returns how sure the network is that each of some vectors shows it, 0 to 1, float32 ``[n]``
+        of unit-length float32 ``[n, dim]``. None where it cannot be said.
     """
 
     vector: VectorsF32
     understood: tuple[str, ...]
     unknown: tuple[str, ...] = ()
     kinds: VectorsF32 | None = None
+    confidence: Callable[[VectorsF32], VectorsF32] | None = None
 
 
 class TextReader(Protocol):

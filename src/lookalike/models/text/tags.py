@@ -17,6 +17,7 @@ from typing import NamedTuple
 import numpy as np
 
 from lookalike.models.text.classifier import has_classifier, read_directions
+from lookalike.models.text.shares import class_shares
 from lookalike.models.text.table import WordTable
 from lookalike.types import Model, VectorsF32
 
@@ -26,7 +27,6 @@ LEAST_SHARE = 0.3
 MAX_TAGS = 3
 _KINDS = Path(__file__).with_name("kinds.toml")
 _ROWS_OF_BLOCK = 1 << 12
-_SMALLEST_SCALE = np.float32(1e-12)
 
 
 class _Candidate(NamedTuple):
@@ -159,43 +159,6 @@ class Tagger:
             sorted_places.tolist(),
             strict=True,
         )
-
-
-def class_shares(scores: VectorsF32) -> VectorsF32:
-    """Return the share of each class: float32 ``[n, classes]``, of which each row sums to 1.
-
-    Parameters
-    ----------
-    scores
-        float32 ``[n, classes]``.
-    """
-    mean = scores.mean(
-        axis=1,
-        keepdims=True,
-    )
-    deviation = scores.std(
-        axis=1,
-        keepdims=True,
-    )
-    # Scores that are all equal have equal shares.
-    scale = np.maximum(
-        deviation,
-        _SMALLEST_SCALE,
-    )
-    differences = scores - mean
-    standardized = differences / scale
-    largest = standardized.max(
-        axis=1,
-        keepdims=True,
-    )
-    exponents = standardized - largest
-    powers = np.exp(exponents)
-    totals = powers.sum(
-        axis=1,
-        keepdims=True,
-    )
-    shares: VectorsF32 = powers / totals
-    return shares
 
 
 def _add_up(
