@@ -12,8 +12,7 @@ import pytest
 from starlette.testclient import TestClient
 
 import lookalike
-from lookalike.retrieval import pages
-from lookalike.retrieval import search as retrieval_search
+from lookalike.retrieval import candidates, pages
 from lookalike.retrieval.query import RowQuery
 from lookalike.server.app import make_app
 from lookalike.store import ann
@@ -126,7 +125,7 @@ def test_pages_of_an_index_hold_each_row_once(
     options = {"ranking": ranking, "unique": unique, "exclude_self": True}
     whole = search(client, positive=[{"id": 3}], k=45, **options)
     monkeypatch.setattr(ann, "nearest", nearest_with_gaps)
-    for module in (pages, retrieval_search):
+    for module in (pages, candidates):
         monkeypatch.setattr(module, "POOL_ROWS", POOL_ROWS)
     page = search(client, positive=[{"id": 3}], k=size, **options)
     assert page["exact"] == (size > POOL_ROWS)
