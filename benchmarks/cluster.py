@@ -247,10 +247,7 @@ def _measure_driver(report: Report, arguments: argparse.Namespace, place: Path) 
         ("with Ray's transport", MadeExecutor(worker, RayExecutor())),
     ):
         settings = IndexSettings(
-            executor=executor,
-            commit_rows=100_000,
-            commit_seconds=1e6,
-            min_rows=10**9,
+            executor=executor, commit_rows=100_000, commit_seconds=1e6, min_rows=10**9
         )
         start = time.perf_counter()
         processor = time.process_time()

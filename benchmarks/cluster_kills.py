@@ -187,10 +187,7 @@ def _orphans(collection: str) -> Iterator[str]:
     """Yield every file of a collection that nothing accounts for, whatever its kind."""
     table = Table.open(collection)
     known = {*LockName}
-    for folder, dataset in (
-        (TABLE, table.lance_dataset),
-        (TRASH, table.trash.open()),
-    ):
+    for folder, dataset in ((TABLE, table.lance_dataset), (TRASH, table.trash.open())):
         if dataset is None:
             continue
         known.add(f"{folder}/{VERSIONS}/latest_version_hint.json")

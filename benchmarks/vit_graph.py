@@ -30,10 +30,7 @@ class VitBuilder:
         x = self._norm(x)
         mean = helper.make_node("ReduceMean", [x], ["vectors"], axes=[1], keepdims=0)
         ports = []
-        for name, shape in (
-            ("images", ["n", 3, SIDE, SIDE]),
-            ("vectors", ["n", DIM]),
-        ):
+        for name, shape in (("images", ["n", 3, SIDE, SIDE]), ("vectors", ["n", DIM])):
             port = helper.make_tensor_value_info(name, TensorProto.FLOAT, shape)
             ports.append(port)
         graph = helper.make_graph(

@@ -130,10 +130,7 @@ class Scorer:
 
 
 def _compare(
-    scorer: Scorer,
-    report: Report,
-    name: str,
-    texts: Mapping[str, Sequence[str]],
+    scorer: Scorer, report: Report, name: str, texts: Mapping[str, Sequence[str]]
 ) -> tuple[dict[str, float], dict[str, dict[str, float]]]:
     """Print the figures of some texts, and return their means and themselves."""
     scores = {text: scorer.score(text, classes) for text, classes in texts.items()}

@@ -20,10 +20,7 @@ def search(options: Mapping[str, str]) -> serve.Application:
     """Return the application; `options` are the words after its name."""
     collection = options["collection"]
     settings = ServerSettings(
-        token=os.environ["LOOKALIKE_TOKEN"],
-        hosts=None,
-        read_only=True,
-        originals=False,
+        token=os.environ["LOOKALIKE_TOKEN"], hosts=None, read_only=True, originals=False
     )
 
     def make_replica() -> FastAPI:

@@ -41,11 +41,7 @@ def slow(uri: str, read: Callable[[], bytes]) -> bytes:
 
 
 def held(
-    uri: str,
-    read: Callable[[], bytes],
-    marks: Path,
-    gate: Path,
-    seconds: float = 60,
+    uri: str, read: Callable[[], bytes], marks: Path, gate: Path, seconds: float = 60
 ) -> bytes:
     """Leave the node's id in a folder, and read an image when a file, the gate, exists.
 

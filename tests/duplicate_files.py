@@ -46,11 +46,7 @@ def groups_of(
         keeper = image_of(table, kept)
         others = [
             image_of(
-                table,
-                path,
-                tier=tier,
-                reason=Reason("content"),
-                is_protected=protected,
+                table, path, tier=tier, reason=Reason("content"), is_protected=protected
             )
             for path in copies
         ]

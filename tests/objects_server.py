@@ -52,11 +52,7 @@ def write_server(folder: Path) -> None:
     environment = {**os.environ, "MOTO_S3_DEFAULT_MAX_KEYS": str(PAGE_SIZE)}
     with (folder / "log").open("wb") as log:
         process = subprocess.Popen(
-            command,
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=log,
-            env=environment,
+            command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=environment
         )
 
     deadline = time.monotonic() + _START_TIMEOUT_S

@@ -419,10 +419,7 @@ def test_a_lower_bound_includes_its_value(tmp_path):
     trial.close()
     assert [
         aim["met"] for aim in json.loads((tmp_path / "trial.json").read_text())["aims"]
-    ] == [
-        True,
-        False,
-    ]
+    ] == [True, False]
 
 
 @pytest.mark.parametrize("power", [0.5, 1.0, 2.0])
@@ -496,11 +493,7 @@ def test_a_vector_finds_itself_without_an_image(tmp_path):
     assert [
         made.take([row], ["label"])["label"].to_pylist()
         for row in made.vectors("made")[0][[0, 1, 100]]
-    ] == [
-        [vectors_made.RARE],
-        ["made"],
-        [vectors_made.RARE],
-    ]
+    ] == [[vectors_made.RARE], ["made"], [vectors_made.RARE]]
 
 
 def test_truth_of_growing_rows_equals_the_truth_of_all_rows():

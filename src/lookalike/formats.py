@@ -25,16 +25,7 @@ __all__ = [
 ]
 
 # The brands of HEIC files, and of the container that AVIF shares with them.
-HEIF_BRANDS = (
-    b"heic",
-    b"heix",
-    b"heim",
-    b"heis",
-    b"hevc",
-    b"hevx",
-    b"mif1",
-    b"msf1",
-)
+HEIF_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")
 
 _HEIF_SIGNATURE = rb"....ftyp(?:%b)" % b"|".join(HEIF_BRANDS)
 _JPEG_2000_SIGNATURE = rb"\0\0\0\x0cjP  \r\n\x87\n|\xff\x4f\xff\x51"

@@ -21,15 +21,7 @@ if TYPE_CHECKING:
     from lookalike.sources import Source
     from lookalike.types import Matches
 
-__all__ = [
-    "backup",
-    "check",
-    "index",
-    "optimize",
-    "restore",
-    "search",
-    "search_many",
-]
+__all__ = ["backup", "check", "index", "optimize", "restore", "search", "search_many"]
 
 CollectionOrPath = Collection | str | os.PathLike[str] | None
 

@@ -239,10 +239,7 @@ def test_one_run_fills_two_spaces(sample, query, tmp_path):
     assert [
         space["name"]
         for space in lookalike_json("info", "-c", tmp_path / "c")["spaces"]
-    ] == [
-        "pixels",
-        "efficientnet-lite0",
-    ]
+    ] == ["pixels", "efficientnet-lite0"]
     feature = lookalike_json(
         "search", query, "-c", tmp_path / "c", "-k", 5, "--space", "efficientnet-lite0"
     )

@@ -29,11 +29,7 @@ def exit_status_without_reader(words: list[str], *, unbuffered: bool) -> int:
     os.close(reader)
     with os.fdopen(writer, "wb") as pipe:
         done = subprocess.run(
-            [*COMMAND, *words],
-            stdout=pipe,
-            stderr=pipe,
-            env=environment,
-            check=False,
+            [*COMMAND, *words], stdout=pipe, stderr=pipe, env=environment, check=False
         )
     return done.returncode
 

@@ -299,13 +299,7 @@ def test_images_that_take_no_part_are_counted(tmp_path):
         counts.skipped,
         counts.unlabelled,
         counts.left_out,
-    ) == (
-        5,
-        6,
-        1,
-        2,
-        1,
-    )
+    ) == (5, 6, 1, 2, 1)
     counts = evaluate(collection, spaces=["one"]).counts
     assert (
         counts.queries,
@@ -313,13 +307,7 @@ def test_images_that_take_no_part_are_counted(tmp_path):
         counts.skipped,
         counts.unlabelled,
         counts.left_out,
-    ) == (
-        6,
-        7,
-        1,
-        2,
-        0,
-    )
+    ) == (6, 7, 1, 2, 0)
     # Unlabelled images at the queries' very places would have been the nearest.
     assert (
         evaluate(collection, spaces="one").spaces[0].metrics["precision_at_1"].value

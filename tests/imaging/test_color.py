@@ -377,8 +377,7 @@ def test_a_profile_overrules_numbers():
 
 
 @pytest.mark.parametrize(
-    ("points", "name"),
-    [((12, 13), "display-p3"), ((1, 8), "linear")],
+    ("points", "name"), [((12, 13), "display-p3"), ((1, 8), "linear")]
 )
 def test_code_points_of_a_png_are_applied(points, name):
     stored = in_space(chart(), SPACES[name])

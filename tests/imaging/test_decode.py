@@ -200,11 +200,7 @@ def test_the_transparent_color_of_a_png_is_white(mode, color):
     image = Image.new(mode, (4, 4), color)
     assert imaging.decode(encode(image, "PNG", transparency=color)).getpixel(
         (1, 1)
-    ) == (
-        255,
-        255,
-        255,
-    )
+    ) == (255, 255, 255)
 
 
 @pytest.mark.parametrize(

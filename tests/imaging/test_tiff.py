@@ -101,8 +101,7 @@ def test_every_compression_of_bytes(sample, predictor, coding):
 
 
 @pytest.mark.parametrize(
-    ("coding", "sample"),
-    [("webp", "u1"), ("jpeg2000", "u1"), ("jpeg2000", "u2")],
+    ("coding", "sample"), [("webp", "u1"), ("jpeg2000", "u1"), ("jpeg2000", "u2")]
 )
 def test_compressions_that_are_image_formats(coding, sample):
     values = stored(colors(), sample)

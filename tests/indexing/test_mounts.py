@@ -106,11 +106,7 @@ def test_more_than_a_third_of_a_large_root_is_withheld(run, root):
     report = run()
     assert counts(report) == {"unchanged": 60, "images": 110}
     assert withheld(report) == [(str(root), "share", 50, 110)]
-    assert counts(run(settings=PRUNE)) == {
-        "unchanged": 60,
-        "removed": 50,
-        "images": 60,
-    }
+    assert counts(run(settings=PRUNE)) == {"unchanged": 60, "removed": 50, "images": 60}
 
 
 @pytest.fixture
@@ -188,11 +184,7 @@ def test_another_drive_is_recorded_once_it_is_accepted(devices, rated, run, root
     make_image(root / "usb" / "other.png", 91)
     make_image(root / "usb" / "another.png", 92)
     assert withheld(run()) == [(str(root / "usb"), "device", 4, 4)]
-    assert counts(run(settings=PRUNE)) == {
-        "unchanged": 8,
-        "removed": 4,
-        "images": 8,
-    }
+    assert counts(run(settings=PRUNE)) == {"unchanged": 8, "removed": 4, "images": 8}
     (root / "usb" / "other.png").unlink()
     assert counts(run()) == {"unchanged": 7, "removed": 1, "images": 7}
 

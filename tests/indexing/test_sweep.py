@@ -86,11 +86,7 @@ def test_a_root_without_images_keeps_every_row():
 def test_on_another_device_a_third_decides_however_small_the_folder():
     missing = rows("/root/usb/a", 4)
     facts = RootFacts("/root", 50, 46, changed={"/root/usb": 4})
-    assert summary(decide(missing, facts)) == (
-        0,
-        4,
-        [("/root/usb", "device", 4, 4)],
-    )
+    assert summary(decide(missing, facts)) == (0, 4, [("/root/usb", "device", 4, 4)])
     # Most of its files are there: it is the same drive with another number.
     facts = RootFacts("/root", 50, 46, changed={"/root/usb": 40})
     assert summary(decide(missing, facts)) == (4, 0, [])

@@ -153,11 +153,7 @@ def test_all_copies_of_a_removed_image_are_restored_by_one_run(
     assert counts(report) == {"unchanged": 9, "restored": 3, "images": 12}
     assert [
         ratings(rated)[str(root / f"copy-{number}.png")] for number in range(3)
-    ] == [
-        4,
-        4,
-        4,
-    ]
+    ] == [4, 4, 4]
     assert trashed(rated) == {}
 
 

@@ -350,9 +350,7 @@ def certificate(tmp_path, monkeypatch):
     encoding = serialization.Encoding.PEM
     pem = signed.public_bytes(encoding)
     pem += key.private_bytes(
-        encoding,
-        serialization.PrivateFormat.PKCS8,
-        serialization.NoEncryption(),
+        encoding, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
     )
     path = tmp_path / "certificate.pem"
     path.write_bytes(pem)

@@ -108,9 +108,7 @@ with atomic_write(Path(sys.argv[1])) as temporary:
 """
 
 
-def test_only_files_of_killed_writers_are_removed(
-    folder,
-):
+def test_only_files_of_killed_writers_are_removed(folder):
     path = folder / "file.txt"
     done = subprocess.run([sys.executable, "-c", KILLED, str(path)], check=False)
     assert done.returncode == -signal.SIGKILL

@@ -24,10 +24,7 @@ from lookalike.models.text.tokenizer import Tokenizer
 from lookalike.types import Weights
 
 IMAGENET = [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]
-OPENAI = (
-    [0.48145466, 0.4578275, 0.40821073],
-    [0.26862954, 0.26130258, 0.27577711],
-)
+OPENAI = ([0.48145466, 0.4578275, 0.40821073], [0.26862954, 0.26130258, 0.27577711])
 HALF = [0.5] * 3, [0.5] * 3
 
 SMALL = 64

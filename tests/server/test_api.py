@@ -55,18 +55,10 @@ def test_collections_are_described(server):
         described["images"],
         described["failures"],
         described["originals"],
-    ) == (
-        "drawn",
-        45,
-        0,
-        True,
-    )
+    ) == ("drawn", 45, 0, True)
     assert [
         (space["name"], space["dim"], space["vectors"]) for space in described["spaces"]
-    ] == [
-        ("efficientnet-lite0-int8", 1280, 45),
-        ("pixels", 3072, 45),
-    ]
+    ] == [("efficientnet-lite0-int8", 1280, 45), ("pixels", 3072, 45)]
     columns = {column["name"]: column for column in described["columns"]}
     assert columns["rating"] == {"name": "rating", "type": "float64", "values": []}
     assert columns["width"] == {"name": "width", "type": "int64", "values": []}

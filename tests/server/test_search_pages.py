@@ -144,10 +144,7 @@ def test_a_page_may_have_another_size_and_an_upload_may_take_the_place_of_its_fi
     whole = ids_of(search(client, image, k=45))
     first = search(client, image, k=5)
     second = search(
-        client,
-        positive=[{"upload": first["uploads"][0]}],
-        k=20,
-        cursor=first["next"],
+        client, positive=[{"upload": first["uploads"][0]}], k=20, cursor=first["next"]
     )
     assert ids_of(first) + ids_of(second) == whole[:25]
 

@@ -78,24 +78,14 @@ def test_each_request_gets_the_vectors_of_its_own_images_and_space(
     assert uploads.run([EmbedRequest(files[5:], network, list)])[0] == before
     assert [
         len(uploads.find(hashlib.sha256(data).hexdigest()).vectors) for data in files
-    ] == [
-        2,
-        1,
-        1,
-        1,
-        1,
-        2,
-    ]
+    ] == [2, 1, 1, 1, 1, 2]
     monkeypatch.setattr(
         type(network), "embed_prepared", lambda *_: pytest.fail("embedded again")
     )
     monkeypatch.setattr(uploads, "_decode", lambda *_: pytest.fail("decoded again"))
     assert uploads.run(
         [EmbedRequest(files[5:], network, list), EmbedRequest(files[:1], pixels, len)]
-    ) == [
-        before,
-        1,
-    ]
+    ) == [before, 1]
 
 
 def test_an_image_sent_several_times_is_decoded_once(searchers, query, monkeypatch):

@@ -14,13 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lookalike.errors import ImageError, SourceError
-from lookalike.sources import (
-    EXTENSIONS,
-    FolderState,
-    LocalSource,
-    to_uri,
-    uri_prefixes,
-)
+from lookalike.sources import EXTENSIONS, FolderState, LocalSource, to_uri, uri_prefixes
 from lookalike.sources.uris import local_path
 from source_files import as_ordinary_user, make_files
 
@@ -198,10 +192,7 @@ def test_overlapping_paths_yield_each_image_once(root):
     a = root / "a"
     assert image_paths(
         root, a / "b", a, a, a / "x.jpg", f"{a}/", a / "b" / ".." / "x.jpg"
-    ) == [
-        "a/x.jpg",
-        "a/b/y.jpg",
-    ]
+    ) == ["a/x.jpg", "a/b/y.jpg"]
     # Files that the walk skips are included if they are named.
     assert image_paths(root, a, a / ".z.jpg", a / "t.txt") == [
         "a/.z.jpg",

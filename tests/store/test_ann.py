@@ -133,10 +133,7 @@ def test_ties_are_ordered_by_id(tmp_path):
 
 @pytest.mark.slow
 def test_the_reported_recall_is_the_measured_one(indexed):
-    record, sample = (
-        ann.current_tuning(indexed, SPACE),
-        draw_sample(indexed),
-    )
+    record, sample = (ann.current_tuning(indexed, SPACE), draw_sample(indexed))
     for filtered, settings in ((False, record.plain), (True, record.filtered)):
         assert [setting.k for setting in settings] == [10, 100]
         for setting in settings:

@@ -119,10 +119,7 @@ def test_a_disk_without_hard_links_is_named(path, operation, advice, number):
         f"{os.strerror(number)} (os error {number}), /src/io.rs:9:1"
     )
     message = f"could not be {operation}: its disk has no hard links, .*{advice}"
-    with (
-        pytest.raises(ReadOnlyError, match=message),
-        translate_errors(path, operation),
-    ):
+    with pytest.raises(ReadOnlyError, match=message), translate_errors(path, operation):
         raise failed_link
 
 

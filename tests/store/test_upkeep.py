@@ -69,10 +69,7 @@ def test_indexed_and_unindexed_fragments_are_merged_separately(collection):
     upkeep.compact(collection)
     assert sorted(
         fragment.count_rows() for fragment in collection.lance_dataset.get_fragments()
-    ) == [
-        10,
-        ROWS + 20,
-    ]
+    ) == [10, ROWS + 20]
 
 
 def strays(collection):

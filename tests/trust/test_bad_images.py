@@ -149,10 +149,7 @@ def test_every_reason_is_a_short_plain_line(answers):
 @pytest.mark.parametrize(
     ("data", "reason"),
     [
-        (
-            b"<svg/>",
-            f"not an image of a known format ({format_names()})",
-        ),
+        (b"<svg/>", f"not an image of a known format ({format_names()})"),
         *(
             (start, "damaged: the file is cut short or broken inside")
             for start in SIGNATURES

@@ -12,11 +12,7 @@ import pytest
 
 from local_server import local_server
 from trust.torture.checks import check_after_kill, check_after_rerun
-from trust.torture.removal import (
-    REMOVALS,
-    attempt_removal,
-    run_removal_reference,
-)
+from trust.torture.removal import REMOVALS, attempt_removal, run_removal_reference
 from trust.torture.trial import attempt
 from trust.torture.workspace import ACTIONS, Workspace
 

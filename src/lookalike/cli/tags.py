@@ -16,10 +16,7 @@ _MOST_WORDS = 8
 
 def print_tag_report(report: TagReport) -> None:
     """Print how many images have tags, and the most frequent ones."""
-    images = output.plural(
-        report.images,
-        "image",
-    )
+    images = output.plural(report.images, "image")
     tagged = f"Tagged {report.tagged:,} of {images}"
     duration = f"in {report.seconds:.1f} s"
     changed = f"{report.changed:,} changed"

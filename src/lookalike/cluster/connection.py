@@ -60,11 +60,7 @@ class Connection:
             return
         # Ray asks nothing and reports nothing to its makers unless the user wants it.
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-        options = {
-            "address": address,
-            "log_to_driver": False,
-            "logging_level": "ERROR",
-        }
+        options = {"address": address, "log_to_driver": False, "logging_level": "ERROR"}
         if address == "local":
             options |= {"num_cpus": cores(), "include_dashboard": False}
         if address.startswith("ray://"):

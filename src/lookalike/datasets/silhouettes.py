@@ -21,13 +21,7 @@ from lookalike.datasets.pen import (
     smooth,
 )
 
-__all__ = [
-    "draw_butterfly",
-    "draw_cat",
-    "draw_guitar",
-    "draw_mushroom",
-    "draw_teapot",
-]
+__all__ = ["draw_butterfly", "draw_cat", "draw_guitar", "draw_mushroom", "draw_teapot"]
 
 COATS = (
     (222, 142, 74),

@@ -184,12 +184,7 @@ def _draw_panels(
     panels: list[tuple[str, Image.Image, str]], explanation: Explanation
 ) -> Image.Image:
     """Draw the images side by side, with the legend below them."""
-    widths = image_columns(
-        len(panels),
-        width=_IMAGE_WIDTH,
-        gap=_GAP,
-        margin=_MARGIN,
-    )
+    widths = image_columns(len(panels), width=_IMAGE_WIDTH, gap=_GAP, margin=_MARGIN)
     heights = [
         *(_MARGIN, _HEADING_HEIGHT, _IMAGE_HEIGHT, _CAPTION_HEIGHT),
         *(_SCALE_HEIGHT, _SCALE_HEIGHT, _MARGIN),

@@ -77,32 +77,20 @@ def draw_review(review: Review, view: View, path: str | Path) -> Path:
     figure, grid = _lay_out_lines(lines)
     for number, line in enumerate(lines):
         row = 1 + number * _ROWS_PER_LINE
-        _draw_line(
-            figure,
-            grid,
-            row,
-            line,
-            view,
-        )
+        _draw_line(figure, grid, row, line, view)
     page = render(figure)
     return save(page, path)
 
 
 def _lay_out_lines(lines: Sequence[_Line]) -> tuple[Figure, GridSpec]:
     widths = image_columns(
-        _IMAGES_PER_LINE,
-        width=_IMAGE_WIDTH,
-        gap=_GAP,
-        margin=_MARGIN,
+        _IMAGES_PER_LINE, width=_IMAGE_WIDTH, gap=_GAP, margin=_MARGIN
     )
     heights: list[float] = [_MARGIN]
     for line in lines:
         heights.append(_HEADING_HEIGHT)
         if line.images:
-            heights += [
-                _IMAGE_HEIGHT,
-                _CAPTION_HEIGHT,
-            ]
+            heights += [_IMAGE_HEIGHT, _CAPTION_HEIGHT]
         else:
             heights += [_NOTHING, _NOTHING]
         heights.append(_GAP)
@@ -120,33 +108,21 @@ def _image_lines(review: Review) -> Iterator[_Line]:
             yield from _cluster_lines(section.groups)
             continue
         for group in section.groups:
-            yield _Line(
-                title,
-                note,
-                group.images[:_IMAGES_PER_LINE],
-            )
+            yield _Line(title, note, group.images[:_IMAGES_PER_LINE])
 
 
 def _cluster_lines(groups: Sequence[ImageGroup]) -> Iterator[_Line]:
     for group in groups[:_MOST_CLUSTERS]:
         total = len(group.images)
         noun = "image" if total == 1 else "images"
-        yield _Line(
-            group.title,
-            f"{total:,} {noun}",
-            group.images[:_IMAGES_PER_LINE],
-        )
+        yield _Line(group.title, f"{total:,} {noun}", group.images[:_IMAGES_PER_LINE])
 
 
 def _draw_line(
     figure: Figure, grid: GridSpec, row: int, line: _Line, view: View
 ) -> None:
     cell = partial(FigureCell, figure, grid)
-    write_heading(
-        cell(row, slice(1, -1)),
-        line.title,
-        line.note,
-    )
+    write_heading(cell(row, slice(1, -1)), line.title, line.note)
     ids = [image.id for image in line.images]
     rows = view.take(ids, ["thumbnail"])
     thumbnails = rows["thumbnail"].to_pylist()
@@ -162,11 +138,7 @@ def _draw_line(
                 _FRAME_WIDTH,
             )
         title, note = _image_caption(image)
-        write_caption(
-            cell(row + 2, column),
-            title,
-            note,
-        )
+        write_caption(cell(row + 2, column), title, note)
 
 
 def _image_caption(image: ReviewImage) -> tuple[str, str]:

@@ -209,9 +209,7 @@ class Comparer:
             distance = int(distances[number]) if lowest >= 0 else None
             cosine = float(cosines[number])
             found[left, right] = Comparison(
-                distance,
-                lowest < MIN_PDQ_QUALITY,
-                None if np.isnan(cosine) else cosine,
+                distance, lowest < MIN_PDQ_QUALITY, None if np.isnan(cosine) else cosine
             )
         return found
 

@@ -15,18 +15,8 @@ import numpy as np
 import numpy.typing as npt
 
 from lookalike.errors import InputError
-from lookalike.evaluation.nearest import (
-    FOLDS,
-    NearestRows,
-    nearest_rows,
-    read_labels,
-)
-from lookalike.retrieval.confidence import (
-    LEAST_DISTANCES,
-    LabelRate,
-    Rate,
-    conformal,
-)
+from lookalike.evaluation.nearest import FOLDS, NearestRows, nearest_rows, read_labels
+from lookalike.retrieval.confidence import LEAST_DISTANCES, LabelRate, Rate, conformal
 from lookalike.store.view import View
 from lookalike.types import MIN_CONFIDENCE, Distances, Places
 

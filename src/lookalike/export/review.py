@@ -57,13 +57,7 @@ def _table_lines(review: Review) -> Iterator[list[_Cell]]:
         for group in section.groups:
             for image in group.images:
                 figures = _figures(image)
-                yield [
-                    section.part,
-                    group.title,
-                    image.uri,
-                    image.label,
-                    *figures,
-                ]
+                yield [section.part, group.title, image.uri, image.label, *figures]
 
 
 def _figures(image: ReviewImage) -> Sequence[_Cell]:
@@ -119,10 +113,7 @@ def write_review_page(review: Review, view: View, path: Path) -> Path:
             groups.append(figures)
         shown.append((section, groups))
     page = render_template(
-        "review.html",
-        review=review,
-        sections=shown,
-        collection=view.path,
+        "review.html", review=review, sections=shown, collection=view.path
     )
     with atomic_write(path) as temporary:
         temporary.write_text(page, encoding="utf-8")
@@ -137,18 +128,11 @@ def _group_figures(group: ImageGroup, view: View) -> _GroupFigures:
     rows = view.take(ids, ["thumbnail"])
     thumbnails = rows["thumbnail"]
     figures = []
-    for image, thumbnail in zip(
-        images,
-        thumbnails.to_pylist(),
-        strict=True,
-    ):
+    for image, thumbnail in zip(images, thumbnails.to_pylist(), strict=True):
         figure = _image_figure(image, thumbnail)
         figures.append(figure)
     return _GroupFigures(
-        title=group.title,
-        total=total,
-        left_out=total - len(images),
-        images=figures,
+        title=group.title, total=total, left_out=total - len(images), images=figures
     )
 
 

@@ -89,12 +89,7 @@ def _transform(
     core_profile = ImageCms.createProfile("sRGB")
     srgb = ImageCms.ImageCmsProfile(core_profile)
     return ImageCms.ImageCmsTransform(
-        source,
-        srgb,
-        mode,
-        "RGB",
-        ImageCms.Intent.PERCEPTUAL,
-        flags=flags,
+        source, srgb, mode, "RGB", ImageCms.Intent.PERCEPTUAL, flags=flags
     )
 
 
@@ -113,11 +108,7 @@ def _gray_conversion(source: ImageCms.ImageCmsProfile) -> Conversion | None:
     change = np.abs(new_levels - row)
     if change.max() <= _SAME_LEVELS:
         return None
-    return Conversion(
-        transform,
-        mode="L",
-        gray_table=table,
-    )
+    return Conversion(transform, mode="L", gray_table=table)
 
 
 def _largest_change(transform: ImageCms.ImageCmsTransform, colors: Bytes) -> int:
@@ -134,10 +125,7 @@ def _grays() -> Bytes:
     """Return the grays from black to white as RGB, ``[1, 256, 3]``."""
     levels = np.arange(256)
     column = levels.astype(np.uint8)
-    rgb = np.stack(
-        [column, column, column],
-        axis=-1,
-    )
+    rgb = np.stack([column, column, column], axis=-1)
     return rgb[np.newaxis]
 
 
@@ -145,10 +133,6 @@ def _colors() -> Bytes:
     """Return colors on a regular grid over the cube of RGB, ``[27, 27, 3]``."""
     steps = np.linspace(0, 255, 9)
     levels = steps.astype(np.uint8)
-    axes = np.meshgrid(
-        levels,
-        levels,
-        levels,
-    )
+    axes = np.meshgrid(levels, levels, levels)
     grid = np.stack(axes, axis=-1)
     return grid.reshape(27, 27, 3)

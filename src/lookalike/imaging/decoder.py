@@ -14,11 +14,7 @@ from lookalike.errors import FormatError, ImageError
 from lookalike.formats import CAMERA_RAW, TIFF, format_names, recognize
 from lookalike.imaging import jpeg
 from lookalike.imaging.color import may_convert_later
-from lookalike.imaging.containers import (
-    add_color,
-    is_heif,
-    without_metadata,
-)
+from lookalike.imaging.containers import add_color, is_heif, without_metadata
 from lookalike.imaging.frames import first_frame_with_content, has_no_opacity
 from lookalike.imaging.jpeg_xl import jpeg_xl_size
 from lookalike.imaging.limits import (
@@ -28,12 +24,7 @@ from lookalike.imaging.limits import (
     unread,
     unread_format,
 )
-from lookalike.imaging.pixels import (
-    flatten,
-    orientation_of,
-    set_orientation,
-    turned,
-)
+from lookalike.imaging.pixels import flatten, orientation_of, set_orientation, turned
 from lookalike.imaging.process import (
     no_warnings,
     pillow_cap,
@@ -146,8 +137,7 @@ def _decode(data: bytes, limits: _Limits) -> _Decoded:
         raise
     except MemoryError:
         raise ImageError(
-            "too little memory to decode it",
-            "--retry-failures tries it again",
+            "too little memory to decode it", "--retry-failures tries it again"
         ) from None
     # Decoders raise any kind of error for a damaged file: this one image is bad.
     except Exception as error:
@@ -252,12 +242,7 @@ def _read_jpeg_xl(data: bytes, limits: _Limits) -> _Decoded:
     # Images are decoded in parallel already.
     JpegXLImagePlugin.DECODE_THREADS = 0
     formats = ("JXL",)
-    decoded = _read_with_pillow(
-        data,
-        limits,
-        formats=formats,
-        stated_pixels=pixels,
-    )
+    decoded = _read_with_pillow(data, limits, formats=formats, stated_pixels=pixels)
     image = decoded.image
     # The plugin turns all images but those that were JPEGs.
     was_jpeg = getattr(image, "jpeg", False)
@@ -297,11 +282,7 @@ def _read_tiff(data: bytes, limits: _Limits) -> _Decoded:
     number = page.number
     if number is not None and is_for_pillow(page):
         with suppress(UnidentifiedImageError):
-            return _read_with_pillow(
-                data,
-                limits,
-                page=number,
-            )
+            return _read_with_pillow(data, limits, page=number)
     max_pixels = limits.max_pixels
     image = read_tiff(data, page, max_pixels)
     return _Decoded(image, image.size)

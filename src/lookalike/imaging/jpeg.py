@@ -14,13 +14,7 @@ from math import ceil
 
 from PIL import Image, ImageChops
 
-__all__ = [
-    "JPEG_SIGNATURE",
-    "completed",
-    "count_scans",
-    "is_filled_up",
-    "unread_kind",
-]
+__all__ = ["JPEG_SIGNATURE", "completed", "count_scans", "is_filled_up", "unread_kind"]
 
 JPEG_SIGNATURE = b"\xff\xd8\xff"
 

@@ -31,10 +31,7 @@ class _Bits:
     """Reads numbers of some bits, the lowest bit first."""
 
     def __init__(self, data: bytes) -> None:
-        self._value = int.from_bytes(
-            data,
-            byteorder="little",
-        )
+        self._value = int.from_bytes(data, byteorder="little")
 
     def read(self, count: int) -> int:
         end = 1 << count

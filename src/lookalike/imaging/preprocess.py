@@ -58,10 +58,7 @@ def prepare(image: Image.Image, model: Model) -> npt.NDArray[np.uint8]:
         box = center_box(image, model)
     resampling = _FILTERS[model.filter]
     resized = image.resize(
-        (width, height),
-        resampling,
-        box=box,
-        reducing_gap=_REDUCING_GAP,
+        (width, height), resampling, box=box, reducing_gap=_REDUCING_GAP
     )
     in_srgb = to_srgb(resized)
     return np.asarray(in_srgb)

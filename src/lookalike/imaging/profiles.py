@@ -47,11 +47,7 @@ _HLG_A, _HLG_B, _HLG_C = 0.17883277, 0.28466892, 0.55991073
 
 # Bradford's responses of the eye's cones, by which whites are adapted.
 _BRADFORD = np.array(
-    [
-        [0.8951, 0.2664, -0.1614],
-        [-0.7502, 1.7135, 0.0367],
-        [0.0389, -0.0685, 1.0296],
-    ]
+    [[0.8951, 0.2664, -0.1614], [-0.7502, 1.7135, 0.0367], [0.0389, -0.0685, 1.0296]]
 )
 
 # Each of the 256 values of a channel falls on a point of the curve.
@@ -89,11 +85,7 @@ def profile_from_gamma(
     is_srgb_curve = abs(ratio - 1) <= _SAME_GAMMA
     if is_srgb_curve:
         curve = _srgb_curve
-    is_srgb = np.allclose(
-        chosen,
-        _SRGB,
-        atol=0.001,
-    )
+    is_srgb = np.allclose(chosen, _SRGB, atol=0.001)
     if is_srgb and is_srgb_curve:
         return None
     return _profile(chosen, curve)
@@ -282,13 +274,5 @@ def _assemble(tags: dict[bytes, bytes]) -> bytes:
 
     size = start + len(body)
     white = _fixed_numbers(_D50)
-    header = _HEADER.pack(
-        size,
-        _VERSION,
-        b"mntr",
-        b"RGB ",
-        b"XYZ ",
-        b"acsp",
-        white,
-    )
+    header = _HEADER.pack(size, _VERSION, b"mntr", b"RGB ", b"XYZ ", b"acsp", white)
     return header + table + body

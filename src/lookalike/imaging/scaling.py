@@ -68,13 +68,7 @@ def scale(values: npt.NDArray[Any], black: float, white: float) -> Bytes:
         end = start + rows
         part = values[start:end]
         block = part.astype(np.float64)
-        np.nan_to_num(
-            block,
-            copy=False,
-            nan=black,
-            posinf=black,
-            neginf=black,
-        )
+        np.nan_to_num(block, copy=False, nan=black, posinf=black, neginf=black)
         block -= black
         block *= factor
         np.clip(block, 0, 255, out=block)

@@ -324,12 +324,7 @@ def _unassociated(pixels: Bytes, alpha: Bytes) -> Bytes:
     opacity = np.maximum(alpha, 1)
     unassociated = np.empty_like(pixels)
     # Row by row, so that wider copies stay small.
-    rows = zip(
-        pixels,
-        opacity[..., np.newaxis],
-        unassociated,
-        strict=True,
-    )
+    rows = zip(pixels, opacity[..., np.newaxis], unassociated, strict=True)
     for row, row_opacity, result in rows:
         wide = row.astype(np.uint16)
         wide *= 255
@@ -343,12 +338,4 @@ def _from_pixels(mode: str, pixels: Bytes) -> Image.Image:
     height, width, *_ = pixels.shape
     size = (width, height)
     contiguous = np.ascontiguousarray(pixels)
-    return Image.frombuffer(
-        mode,
-        size,
-        contiguous,
-        "raw",
-        mode,
-        0,
-        1,
-    )
+    return Image.frombuffer(mode, size, contiguous, "raw", mode, 0, 1)

@@ -117,17 +117,8 @@ def tag_images(
     """
     kinds = table.metadata
     models = table.models
-    name = check_taggable(
-        kinds,
-        models,
-        column=column,
-    )
-    report = _tag(
-        table,
-        name,
-        only_new=False,
-        progress=progress,
-    )
+    name = check_taggable(kinds, models, column=column)
+    report = _tag(table, name, only_new=False, progress=progress)
     optimize.maintain(table)
     return report
 
@@ -143,11 +134,7 @@ def tag_new_images(table: Table, *, make: bool = False) -> TagReport | None:
     if existing is None and not make:
         return None
     column = check_taggable(kinds, models)
-    return _tag(
-        table,
-        column,
-        only_new=True,
-    )
+    return _tag(table, column, only_new=True)
 
 
 def check_taggable(
@@ -254,11 +241,7 @@ def _select_ids(table: Table, clause: str) -> Ids:
 
 def _split_by_commit(ids: Ids) -> Iterator[Ids]:
     count = len(ids)
-    for start in range(
-        0,
-        count,
-        _ROWS_OF_COMMIT,
-    ):
+    for start in range(0, count, _ROWS_OF_COMMIT):
         end = start + _ROWS_OF_COMMIT
         yield ids[start:end]
 
@@ -296,10 +279,7 @@ def _tag_rows(
                 tags.append(new)
     report.changed = len(uris)
     if uris:
-        changed = {
-            "uri": uris,
-            column: tags,
-        }
+        changed = {"uri": uris, column: tags}
         table.update(changed)
     return report
 

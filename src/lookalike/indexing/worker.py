@@ -325,13 +325,7 @@ class Worker:
         self._read_ahead = ReadAhead()
 
     def __reduce__(self) -> tuple[type[Worker], tuple[object, ...]]:
-        arguments = (
-            self._models,
-            self._contents,
-            self._max_pixels,
-            None,
-            self._trash,
-        )
+        arguments = (self._models, self._contents, self._max_pixels, None, self._trash)
         return Worker, arguments
 
     def begin(self, tasks: Sequence[Task]) -> list[Read]:

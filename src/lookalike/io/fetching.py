@@ -113,9 +113,7 @@ class Fetcher:
         self._limits = limits or FetchLimits()
         self._network = Network(allow_private=allow_private)
         self._hosts = Hosts(
-            self._limits.concurrent,
-            self._limits.interval,
-            self._limits.retry_after_s,
+            self._limits.concurrent, self._limits.interval, self._limits.retry_after_s
         )
         self._pool = httpcore.ConnectionPool(
             ssl_context=trusted_certificates(),
@@ -194,10 +192,7 @@ class Fetcher:
     def _request(self, url: httpx.URL) -> bytes | httpx.URL:
         """Send one request; return the body, or the address that it redirects to."""
         target = httpcore.URL(
-            scheme=url.raw_scheme,
-            host=url.raw_host,
-            port=url.port,
-            target=url.raw_path,
+            scheme=url.raw_scheme, host=url.raw_host, port=url.port, target=url.raw_path
         )
         headers = [(b"Host", url.netloc), *self._headers]
         extensions = {"timeout": self._timeouts}

@@ -159,11 +159,7 @@ class Network(httpcore.NetworkBackend):
         for address in addresses:
             try:
                 stream = self._backend.connect_tcp(
-                    address,
-                    port,
-                    self.timeout(timeout),
-                    local_address,
-                    socket_options,
+                    address, port, self.timeout(timeout), local_address, socket_options
                 )
             except (httpcore.ConnectError, httpcore.ConnectTimeout) as failure:
                 error = failure

@@ -269,8 +269,7 @@ def _to_gains(values: _Values, classes: Places, seed: int) -> Gains:
         return estimates["mean_class_map"]
 
     differences = metrics.estimates(
-        values[:, _TUNED] - values[:, _PLAIN],
-        means[:, _TUNED] - means[:, _PLAIN],
+        values[:, _TUNED] - values[:, _PLAIN], means[:, _TUNED] - means[:, _PLAIN]
     )
     return Gains(
         queries=len(values),

@@ -244,10 +244,7 @@ def _check_ranges(recall: float, keep_days: float, trash_days: float | None) -> 
 
 
 def maintain(
-    table: Table,
-    *,
-    min_rows: int = ann.MIN_ROWS,
-    engine: TableEngine | None = None,
+    table: Table, *, min_rows: int = ann.MIN_ROWS, engine: TableEngine | None = None
 ) -> None:
     """Merge many fragments, and update outdated indices and calibrations, after an index run.
 

@@ -76,11 +76,7 @@ class Embedder(Protocol):
 
 
 def load(
-    model: Model,
-    *,
-    threads: int = 0,
-    device: devices.Device = "cpu",
-    batch: int = 1,
+    model: Model, *, threads: int = 0, device: devices.Device = "cpu", batch: int = 1
 ) -> Embedder:
     """Load a Model.
 
@@ -280,9 +276,7 @@ class OnnxEmbedder:
         return self._run_in_batches(images, self._map_batch)
 
     def _run_in_batches(
-        self,
-        images: _PreparedImages,
-        run: Callable[[_PreparedImages], VectorsF32],
+        self, images: _PreparedImages, run: Callable[[_PreparedImages], VectorsF32]
     ) -> VectorsF32:
         """Return the results of `run` for all images, in batches that the graph accepts."""
         runtime = self.model.runtime

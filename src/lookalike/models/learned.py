@@ -17,12 +17,7 @@ from lookalike.vectors.centering import Center
 if TYPE_CHECKING:
     from lookalike.models.embedder import Embedder
 
-__all__ = [
-    "LearnedEmbedder",
-    "VectorMap",
-    "encode_array",
-    "network_model",
-]
+__all__ = ["LearnedEmbedder", "VectorMap", "encode_array", "network_model"]
 
 # Rows that are mapped at a time.
 _MAPPED_ROWS = 1 << 12

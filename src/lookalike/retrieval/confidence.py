@@ -26,12 +26,7 @@ from lookalike.retrieval.query import WeightedQuery
 from lookalike.store import calibrations
 from lookalike.store.schema import vector_clause
 from lookalike.store.view import View
-from lookalike.types import (
-    MIN_CONFIDENCE,
-    AnswerConfidence,
-    Distances,
-    Neighbors,
-)
+from lookalike.types import MIN_CONFIDENCE, AnswerConfidence, Distances, Neighbors
 
 __all__ = [
     "IMAGE",

@@ -17,11 +17,7 @@ from lookalike.models.text.reader import ReadText
 from lookalike.retrieval.candidates import CandidateSearch, put_first
 from lookalike.retrieval.combination import combine_queries
 from lookalike.retrieval.confidence import StoredCalibrations, cut
-from lookalike.retrieval.contents import (
-    count_copies,
-    first_of_each_content,
-    hashes_of,
-)
+from lookalike.retrieval.contents import count_copies, first_of_each_content, hashes_of
 from lookalike.retrieval.loaded import SpaceVectors
 from lookalike.retrieval.pages import append_rows, page_searches
 from lookalike.retrieval.query import QueryInput, WeightedQuery
@@ -193,12 +189,7 @@ class Searcher:
         for count, exact in page_searches(k, first_page):
             part = replace(request, k=count, exact=exact)
             others = self._find_best(part, vector, clause, excluded)
-            found = append_rows(
-                self._view,
-                found,
-                others,
-                unique=request.unique,
-            )
+            found = append_rows(self._view, found, others, unique=request.unique)
         ids = found.ids[:k]
         distances = found.distances[:k]
         return found._replace(ids=ids, distances=distances)

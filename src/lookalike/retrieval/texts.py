@@ -81,10 +81,7 @@ class SpaceTexts:
         return kinds.astype(np.float16)
 
     def understood(
-        self,
-        queries: Sequence[WeightedQuery],
-        ids: Ids,
-        vectors: SpaceVectors,
+        self, queries: Sequence[WeightedQuery], ids: Ids, vectors: SpaceVectors
     ) -> tuple[Understood, ...]:
         """Return what was understood of each text among some queries.
 
@@ -106,17 +103,8 @@ class SpaceTexts:
             read = self.read(query.text)
             confidence = None
             if is_alone:
-                confidence = _largest_confidence(
-                    read,
-                    ids,
-                    vectors,
-                )
-            one = Understood(
-                query.text,
-                read.understood,
-                read.unknown,
-                confidence,
-            )
+                confidence = _largest_confidence(read, ids, vectors)
+            one = Understood(query.text, read.understood, read.unknown, confidence)
             found.append(one)
         return tuple(found)
 
@@ -136,9 +124,7 @@ class SpaceTexts:
 
 
 def _largest_confidence(
-    read: ReadText,
-    ids: Ids,
-    vectors: SpaceVectors,
+    read: ReadText, ids: Ids, vectors: SpaceVectors
 ) -> float | None:
     """Return how sure the network is that one of the nearest matches shows a text."""
     confidence = read.confidence

@@ -60,17 +60,10 @@ def find_clusters(
         Draws the rows of a large collection that are clustered.
     """
     components = components[:, :_DIMENSIONS]
-    numbers = assign_clusters(
-        components,
-        count,
-        random,
-    )
+    numbers = assign_clusters(components, count, random)
     members = []
     for member_places in _split_clusters(numbers):
-        places = _most_central_first(
-            member_places,
-            components,
-        )
+        places = _most_central_first(member_places, components)
         members.append(places)
     members.sort(key=len, reverse=True)
     is_unclustered = numbers == _UNCLUSTERED
@@ -91,46 +84,29 @@ def assign_clusters(
     row_count = len(components)
     if row_count < MIN_COMPARED_ROWS:
         return np.full(row_count, _UNCLUSTERED)
-    extents = np.ptp(
-        components,
-        axis=0,
-    )
+    extents = np.ptp(components, axis=0)
     if extents.max() < _COPY_DISTANCE:
         # Copies of one image.
         return np.zeros(row_count, np.intp)
 
-    drawn = draw_places(
-        row_count,
-        _MOST_ROWS,
-        random,
-    )
+    drawn = draw_places(row_count, _MOST_ROWS, random)
     numbers = _by_density(components[drawn])
     if len(drawn) == row_count:
         return numbers
 
     # Every row joins the nearest drawn row: a drawn one joins itself.
-    nearest, _ = k_nearest(
-        components,
-        components[drawn],
-        k=1,
-    )
+    nearest, _ = k_nearest(components, components[drawn], k=1)
     first_column = nearest[:, 0]
     return numbers[first_column]
 
 
 def _split_clusters(numbers: Places) -> list[Places]:
     """Return the places of each cluster, ascending."""
-    order = np.argsort(
-        numbers,
-        kind="stable",
-    )
+    order = np.argsort(numbers, kind="stable")
     in_order = numbers[order]
     # Rows of no cluster come first.
     clusters = np.arange(numbers.max() + 1)
-    starts = np.searchsorted(
-        in_order,
-        clusters,
-    )
+    starts = np.searchsorted(in_order, clusters)
     parts = np.split(order, starts)
     return parts[1:]
 
@@ -142,20 +118,12 @@ def _by_density(components: VectorsF32) -> Places:
     row_count = len(components)
     share = round(_MIN_SHARE * row_count)
     clusterer = HDBSCAN(
-        min_cluster_size=max(_MIN_ROWS, share),
-        min_samples=_DENSITY_ROWS,
-        copy=True,
+        min_cluster_size=max(_MIN_ROWS, share), min_samples=_DENSITY_ROWS, copy=True
     )
     # Copies have a distance of 0 to each other, and so an infinite density.
-    with np.errstate(
-        divide="ignore",
-        invalid="ignore",
-    ):
+    with np.errstate(divide="ignore", invalid="ignore"):
         numbers = clusterer.fit_predict(components)
-    return np.array(
-        numbers,
-        np.intp,
-    )
+    return np.array(numbers, np.intp)
 
 
 def _by_means(components: VectorsF32, count: int) -> Places:
@@ -163,22 +131,12 @@ def _by_means(components: VectorsF32, count: int) -> Places:
     from sklearn.cluster import KMeans
     from sklearn.exceptions import ConvergenceWarning
 
-    clusterer = KMeans(
-        count,
-        n_init=_STARTS,
-        random_state=0,
-    )
+    clusterer = KMeans(count, n_init=_STARTS, random_state=0)
     with warnings.catch_warnings():
-        warnings.simplefilter(
-            "ignore",
-            ConvergenceWarning,
-        )
+        warnings.simplefilter("ignore", ConvergenceWarning)
         numbers = clusterer.fit_predict(components)
     # Without gaps.
-    _, places = np.unique(
-        numbers,
-        return_inverse=True,
-    )
+    _, places = np.unique(numbers, return_inverse=True)
     return places
 
 
@@ -187,14 +145,8 @@ def _most_central_first(places: Places, components: VectorsF32) -> Places:
     members = components[places]
     mean = members.mean(axis=0)
     differences = members - mean
-    distances = np.linalg.norm(
-        differences,
-        axis=1,
-    )
-    order = np.argsort(
-        distances,
-        kind="stable",
-    )
+    distances = np.linalg.norm(differences, axis=1)
+    order = np.argsort(distances, kind="stable")
     return places[order]
 
 
@@ -211,23 +163,14 @@ def _named(rows: ReviewedRows, members: list[Places]) -> tuple[Cluster, ...]:
     totals = Counter(names)
     numbers: Counter[str] = Counter()
     clusters = []
-    for name, places in zip(
-        names,
-        members,
-        strict=True,
-    ):
+    for name, places in zip(names, members, strict=True):
         numbers[name] += 1
         unique_name = name
         if totals[name] > 1:
             unique_name = f"{name} {numbers[name]}"
         images = rows.images(places)
         label, share = _majority(images)
-        cluster = Cluster(
-            unique_name,
-            label,
-            share,
-            images,
-        )
+        cluster = Cluster(unique_name, label, share, images)
         clusters.append(cluster)
     return tuple(clusters)
 

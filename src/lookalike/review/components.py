@@ -24,11 +24,7 @@ def draw_places(count: int, most: int, random: np.random.Generator) -> Places:
     """Return all places of `count` rows, or `most` drawn ones, ascending."""
     if count <= most:
         return np.arange(count)
-    drawn = random.choice(
-        count,
-        most,
-        replace=False,
-    )
+    drawn = random.choice(count, most, replace=False)
     return np.sort(drawn)
 
 
@@ -54,24 +50,14 @@ def principal_components(
 
     row_count = len(vectors)
     center = Center.of(vectors)
-    drawn = draw_places(
-        row_count,
-        _SAMPLE_ROWS,
-        random,
-    )
+    drawn = draw_places(row_count, _SAMPLE_ROWS, random)
     sample = center.center(vectors[drawn])
     count = min(_MOST_COMPONENTS, *sample.shape)
     pca = PCA(
-        count,
-        svd_solver="randomized",
-        iterated_power=_ITERATIONS,
-        random_state=0,
+        count, svd_solver="randomized", iterated_power=_ITERATIONS, random_state=0
     )
     # Equal rows have no variance, of which scikit-learn computes the components' shares.
-    with np.errstate(
-        invalid="ignore",
-        divide="ignore",
-    ):
+    with np.errstate(invalid="ignore", divide="ignore"):
         pca.fit(sample)
 
     shape = row_count, count

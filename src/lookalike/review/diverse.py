@@ -78,14 +78,8 @@ class FarthestPoints:
         self._steps: list[float] = []
         self._rows = _UnitRows(vectors)
         # The number of the nearest chosen row, and the squared distance to it.
-        self._nearest = np.zeros(
-            count,
-            np.intp,
-        )
-        self._squares = np.full(
-            count,
-            np.inf,
-        )
+        self._nearest = np.zeros(count, np.intp)
+        self._squares = np.full(count, np.inf)
 
     @property
     def distances(self) -> Distances:
@@ -104,9 +98,7 @@ class FarthestPoints:
         """Return the number of rows that a chosen row is the nearest to."""
         nearest = self._nearest
         is_nearest = nearest == number
-        count = np.count_nonzero(
-            is_nearest,
-        )
+        count = np.count_nonzero(is_nearest)
         return int(count)
 
     def choose(self, count: int) -> None:
@@ -126,9 +118,7 @@ class FarthestPoints:
         squares = self._squares
         rows = self._rows
         step = np.sqrt(squares[place])
-        self._steps.append(
-            float(step),
-        )
+        self._steps.append(float(step))
         number = len(self.places)
         self.places.append(place)
 
@@ -155,18 +145,10 @@ class _UnitRows:
         count = len(vectors)
         lengths = np.empty(count, np.float32)
         for part, tile in self._tiles():
-            lengths[part] = np.linalg.norm(
-                tile,
-                axis=1,
-            )
+            lengths[part] = np.linalg.norm(tile, axis=1)
         self._has_length = lengths > 0
         self._scales = np.zeros_like(lengths)
-        np.divide(
-            1,
-            lengths,
-            out=self._scales,
-            where=self._has_length,
-        )
+        np.divide(1, lengths, out=self._scales, where=self._has_length)
 
     def row(self, place: int) -> VectorsF32:
         """Return one row of unit length, float32 ``[dim]``."""
@@ -198,9 +180,7 @@ class _UnitRows:
             products *= self._scales[part]
             squares[part] -= 2 * products
         # Rounding can make the square of copies negative.
-        return squares.clip(
-            min=0,
-        )
+        return squares.clip(min=0)
 
     def _tiles(self) -> Iterator[tuple[slice, VectorsF32]]:
         """Yield some of the stored rows at a time, in float32."""

@@ -18,12 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from lookalike.review.results import DoubtfulLabel, DoubtfulLabels
-from lookalike.review.rows import (
-    MIN_COMPARED_ROWS,
-    NO_LABEL,
-    LabelCodes,
-    ReviewedRows,
-)
+from lookalike.review.rows import MIN_COMPARED_ROWS, NO_LABEL, LabelCodes, ReviewedRows
 from lookalike.types import Places, VectorsF32
 from lookalike.vectors.neighbors import NeighborGraph
 
@@ -69,10 +64,7 @@ def find_doubtful_labels(
         step = _rows_at_a_time(labels)
         neighbors = _Voters(labels, graph)
         labeled_codes = labels.codes[labeled]
-        ridge = _Ridge(
-            components[labeled],
-            labeled_codes,
-        )
+        ridge = _Ridge(components[labeled], labeled_codes)
         for first in range(0, checked, step):
             last = first + step
             part = slice(first, last)
@@ -85,11 +77,7 @@ def find_doubtful_labels(
             doubtful = block.doubtful(rows)
             images.extend(doubtful)
     images.sort(key=_most_doubtful_first)
-    return DoubtfulLabels(
-        images=tuple(images),
-        threshold=_LEAST_SCORE,
-        checked=checked,
-    )
+    return DoubtfulLabels(images=tuple(images), threshold=_LEAST_SCORE, checked=checked)
 
 
 def _rows_at_a_time(labels: LabelCodes) -> int:
@@ -121,10 +109,7 @@ class _Block:
         self, places: Places, codes: Places, *, votes: _LabelValues, fits: _LabelValues
     ) -> None:
         self._places = places
-        self._totals = votes.sum(
-            axis=1,
-            keepdims=True,
-        )
+        self._totals = votes.sum(axis=1, keepdims=True)
         # Where nobody votes, all shares are 0.
         divisors = np.maximum(self._totals, 1)
         values = votes / divisors
@@ -173,10 +158,7 @@ class _Voters:
         self._neighbors = graph.places
         has_label = codes != NO_LABEL
         label_count = len(labels.names)
-        self._sizes = np.bincount(
-            codes[has_label],
-            minlength=label_count,
-        )
+        self._sizes = np.bincount(codes[has_label], minlength=label_count)
 
     def count(self, places: Places) -> _LabelValues:
         """Return the votes for each label, float64 ``[b, labels]``."""
@@ -187,15 +169,8 @@ class _Voters:
         # As many voters as there are other images of the row's own label.
         own_codes = self._codes[places]
         other_images = self._sizes[own_codes] - 1
-        most = np.clip(
-            other_images,
-            _LEAST_VOTERS,
-            VOTERS,
-        )
-        rank = np.cumsum(
-            can_vote,
-            axis=1,
-        )
+        most = np.clip(other_images, _LEAST_VOTERS, VOTERS)
+        rank = np.cumsum(can_vote, axis=1)
         can_vote &= rank <= most[:, np.newaxis]
 
         # One cell for each row and label.
@@ -204,15 +179,9 @@ class _Voters:
         numbers, columns = np.nonzero(can_vote)
         cells = numbers * label_count
         cells += codes[numbers, columns]
-        votes = np.bincount(
-            cells,
-            minlength=count * label_count,
-        )
+        votes = np.bincount(cells, minlength=count * label_count)
         as_floats = votes.astype(np.float64)
-        return as_floats.reshape(
-            count,
-            label_count,
-        )
+        return as_floats.reshape(count, label_count)
 
 
 class _Ridge:
@@ -234,25 +203,17 @@ class _Ridge:
         count, width = components.shape
         ones = np.ones((count, 1))
         self._codes = codes
-        self._x = np.hstack(
-            [components, ones],
-        )
+        self._x = np.hstack([components, ones])
         x = self._x
         products = x.T @ x
         penalty = _PENALTY * np.eye(width + 1)
-        self._inverse = np.linalg.inv(
-            products + penalty,
-        )
+        self._inverse = np.linalg.inv(products + penalty)
 
         # X'Y is the sum of the rows of each label.
         label_count = codes.max() + 1
         shape = label_count, width + 1
         sums = np.zeros(shape)
-        np.add.at(
-            sums,
-            codes,
-            x,
-        )
+        np.add.at(sums, codes, x)
         self._weights = self._inverse @ sums.T
 
     def predict(self, part: slice) -> _LabelValues:
@@ -268,10 +229,5 @@ class _Ridge:
         values[every, codes] -= diagonal
         column = diagonal[:, np.newaxis]
         values /= 1 - column
-        np.clip(
-            values,
-            0,
-            1,
-            out=values,
-        )
+        np.clip(values, 0, 1, out=values)
         return values

@@ -48,10 +48,7 @@ def find_outliers(
     neighbor = min(_NEIGHBOR, at_least_one)
     if count < MIN_COMPARED_ROWS:
         return Outliers(
-            images=(),
-            threshold=_LARGEST_DISTANCE,
-            neighbor=neighbor,
-            median=0.0,
+            images=(), threshold=_LARGEST_DISTANCE, neighbor=neighbor, median=0.0
         )
 
     distances = _distances(graph, neighbor)
@@ -60,21 +57,14 @@ def find_outliers(
     threshold = median + _DEVIATIONS * deviation
 
     # The farthest first.
-    order = np.argsort(
-        -distances,
-        kind="stable",
-    )
+    order = np.argsort(-distances, kind="stable")
     ordered = distances[order]
     far = order[ordered > threshold]
     if most is not None:
         far = order[:most]
     images = []
     for place in far.tolist():
-        outlier = _outlier(
-            rows,
-            place,
-            distances,
-        )
+        outlier = _outlier(rows, place, distances)
         images.append(outlier)
     return Outliers(
         images=tuple(images),
@@ -88,10 +78,7 @@ def _outlier(rows: ReviewedRows, place: int, distances: Distances) -> Outlier:
     image = rows.image(place)
     distance = distances[place]
     return Outlier(
-        id=image.id,
-        uri=image.uri,
-        label=image.label,
-        distance=float(distance),
+        id=image.id, uri=image.uri, label=image.label, distance=float(distance)
     )
 
 
@@ -102,11 +89,7 @@ def _distances(graph: NeighborGraph, neighbor: int) -> Distances:
     # Of vectors of unit length: |x - y|^2 = 2 - 2 x.y
     squares = 2 - 2 * cosines.astype(np.float64)
     # Rounding can make the square of copies negative.
-    np.maximum(
-        squares,
-        0,
-        out=squares,
-    )
+    np.maximum(squares, 0, out=squares)
     return np.sqrt(squares)
 
 
@@ -116,7 +99,4 @@ def _deviation(distances: Distances) -> float:
     differences = np.abs(distances - median)
     middle = np.median(differences)
     deviation = _DEVIATION_OF_MEDIAN * middle
-    return max(
-        float(deviation),
-        _LEAST_DEVIATION,
-    )
+    return max(float(deviation), _LEAST_DEVIATION)

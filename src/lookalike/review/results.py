@@ -263,7 +263,4 @@ class Review:
     def to_json(self) -> str:
         """Return the review as JSON."""
         fields = self.to_dict()
-        return json.dumps(
-            fields,
-            allow_nan=False,
-        )
+        return json.dumps(fields, allow_nan=False)

@@ -83,15 +83,9 @@ class ReviewedRows:
             code_of[name] = len(code_of)
         codes = []
         for label in self.labels:
-            code = code_of.get(
-                label,
-                NO_LABEL,
-            )
+            code = code_of.get(label, NO_LABEL)
             codes.append(code)
-        as_array = np.array(
-            codes,
-            np.intp,
-        )
+        as_array = np.array(codes, np.intp)
         return LabelCodes(names, as_array)
 
     @property
@@ -106,18 +100,13 @@ class ReviewedRows:
         """Return the image at a place."""
         row_id = self.ids[place]
         return ReviewImage(
-            id=int(row_id),
-            uri=self.uris[place],
-            label=self.labels[place],
+            id=int(row_id), uri=self.uris[place], label=self.labels[place]
         )
 
     def images(self, places: Places) -> tuple[ReviewImage, ...]:
         """Return the images at some places."""
         numbers = places.tolist()
-        images = map(
-            self.image,
-            numbers,
-        )
+        images = map(self.image, numbers)
         return tuple(images)
 
 
@@ -168,13 +157,7 @@ def read_reviewed_rows(view: View, space: str, where: str | None) -> ReviewedRow
             uris[place] = uri
             labels[place] = label
             tags[place] = tag
-    return ReviewedRows(
-        ids,
-        vectors,
-        uris,
-        labels,
-        tags,
-    )
+    return ReviewedRows(ids, vectors, uris, labels, tags)
 
 
 def _no_rows(view: View, space: str, where: str | None) -> InputError | SpaceError:

@@ -67,31 +67,15 @@ def review(
     given = ReviewSettings(**settings)
     checked = _ordered_settings(given)
     space = view.space(checked.space)
-    rows = read_reviewed_rows(
-        view,
-        space,
-        checked.where,
-    )
+    rows = read_reviewed_rows(view, space, checked.where)
     _check_cluster_count(checked, rows)
     reviewer = _Reviewer(rows, progress)
     found = {}
     for part in checked.parts:
-        found[part] = reviewer.find(
-            part,
-            checked,
-        )
-    notes = _notes(
-        view,
-        space,
-        rows,
-        checked,
-    )
+        found[part] = reviewer.find(part, checked)
+    notes = _notes(view, space, rows, checked)
     return Review(
-        space=space,
-        version=view.version,
-        images=len(rows),
-        notes=tuple(notes),
-        **found,
+        space=space, version=view.version, images=len(rows), notes=tuple(notes), **found
     )
 
 
@@ -109,74 +93,40 @@ class _Reviewer:
         rows = self._rows
         if part == "diverse":
             self._begin(part)
-            return choose_diverse(
-                rows,
-                settings.diverse,
-            )
+            return choose_diverse(rows, settings.diverse)
         if part == "clusters":
             components = self._components
             self._begin(part)
-            return find_clusters(
-                rows,
-                components,
-                settings.clusters,
-                self._random,
-            )
+            return find_clusters(rows, components, settings.clusters, self._random)
         graph = self._neighbors
         if part == "outliers":
             self._begin(part)
-            return find_outliers(
-                rows,
-                graph,
-                settings.outliers,
-            )
+            return find_outliers(rows, graph, settings.outliers)
         components = self._components
         self._begin(part)
-        return find_doubtful_labels(
-            rows,
-            graph,
-            components,
-        )
+        return find_doubtful_labels(rows, graph, components)
 
     @cached_property
     def _neighbors(self) -> NeighborGraph:
         rows = self._rows
         with span("review neighbors"):
             return neighbor_graph(
-                rows.vectors,
-                VOTERS,
-                prepare=unit_rows,
-                progress=self._compared,
+                rows.vectors, VOTERS, prepare=unit_rows, progress=self._compared
             )
 
     @cached_property
     def _components(self) -> VectorsF32:
         rows = self._rows
-        self._report(
-            "Finding components",
-            0,
-            None,
-        )
+        self._report("Finding components", 0, None)
         with span("review components"):
-            return principal_components(
-                rows.vectors,
-                self._random,
-            )
+            return principal_components(rows.vectors, self._random)
 
     def _begin(self, part: ReviewPart) -> None:
         step = _STEPS[part]
-        self._report(
-            step,
-            0,
-            None,
-        )
+        self._report(step, 0, None)
 
     def _compared(self, done: int, total: int) -> None:
-        self._report(
-            "Comparing images",
-            done,
-            total,
-        )
+        self._report("Comparing images", done, total)
 
     def _report(self, step: str, done: int, total: int | None) -> None:
         progress = self._progress
@@ -194,26 +144,14 @@ def _ordered_settings(settings: ReviewSettings) -> ReviewSettings:
         raise InputError(
             f"The parts {list(given)} cannot be reviewed; expected some of {expected}."
         )
-    _check_count(
-        "clusters",
-        settings.clusters,
-    )
-    _check_count(
-        "outliers",
-        settings.outliers,
-    )
-    _check_count(
-        "diverse",
-        settings.diverse,
-    )
+    _check_count("clusters", settings.clusters)
+    _check_count("outliers", settings.outliers)
+    _check_count("diverse", settings.diverse)
     parts = []
     for part in PARTS:
         if part in given:
             parts.append(part)
-    return replace(
-        settings,
-        parts=parts,
-    )
+    return replace(settings, parts=parts)
 
 
 def _check_count(name: str, value: int | None) -> None:

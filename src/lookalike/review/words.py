@@ -92,10 +92,7 @@ def explain_image(image: ReviewImage) -> str:
 def _cluster_section(clusters: Clusters) -> Section:
     groups = []
     for cluster in clusters.groups:
-        group = ImageGroup(
-            cluster.name,
-            cluster.images,
-        )
+        group = ImageGroup(cluster.name, cluster.images)
         groups.append(group)
     found = len(groups)
     noun = "cluster" if found == 1 else "clusters"

@@ -112,9 +112,7 @@ def make_app(
     )
     watched = settings.new_collections if settings.watch_collections else None
     collections = CollectionRegistry(
-        paths,
-        watched=watched,
-        remote_refresh_seconds=settings.remote_refresh_seconds,
+        paths, watched=watched, remote_refresh_seconds=settings.remote_refresh_seconds
     )
     state = ServerState(settings, collections)
     kinds = JobKinds(job_kinds)

@@ -6,12 +6,7 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field
 
-__all__ = [
-    "AnswerField",
-    "CalibrationField",
-    "ConfidenceField",
-    "MinConfidenceField",
-]
+__all__ = ["AnswerField", "CalibrationField", "ConfidenceField", "MinConfidenceField"]
 
 MinConfidenceField = Annotated[
     float | None,

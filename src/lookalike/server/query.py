@@ -8,13 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 from lookalike.imaging import as_region
-from lookalike.retrieval.query import (
-    Encoder,
-    Query,
-    RowQuery,
-    TextQuery,
-    WeightedQuery,
-)
+from lookalike.retrieval.query import Encoder, Query, RowQuery, TextQuery, WeightedQuery
 from lookalike.retrieval.request import SearchRequest
 from lookalike.retrieval.search import Searcher
 from lookalike.server.cursors import Cursor, digest_of

@@ -466,8 +466,7 @@ class SearchResponse(ResponseModel):
     metric: Literal["euclidean"]
     exact: bool
     recall: Annotated[
-        float | None,
-        Field(description="The measured recall of an approximate search."),
+        float | None, Field(description="The measured recall of an approximate search.")
     ]
     uploads: Annotated[
         list[Sha256],
@@ -533,8 +532,7 @@ class JobResponse(ResponseModel):
     ]
     total: Annotated[int | None, Field(description="The expected number, if known.")]
     rate: Annotated[
-        float | None,
-        Field(description="Images a second of late, while the job runs."),
+        float | None, Field(description="Images a second of late, while the job runs.")
     ]
     seconds_left: Annotated[
         float | None,

@@ -38,11 +38,7 @@ from lookalike.sources.containers import (
 from lookalike.sources.gzip_ranges import GzipRanges, GzipStream, is_gzip
 from lookalike.sources.selection import EXTENSIONS, extension_of, kind_name
 
-__all__ = [
-    "ArchiveIndex",
-    "ArchiveMember",
-    "archive_index",
-]
+__all__ = ["ArchiveIndex", "ArchiveMember", "archive_index"]
 
 _MAX_MEMBERS = 10_000_000
 # Archives whose index and restart points are kept.

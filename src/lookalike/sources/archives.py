@@ -63,9 +63,7 @@ class ArchiveSource:
     """
 
     def __init__(
-        self,
-        paths: Sequence[str | os.PathLike[str]],
-        **options: Unpack[LocalOptions],
+        self, paths: Sequence[str | os.PathLike[str]], **options: Unpack[LocalOptions]
     ) -> None:
         self._labels = options.get("labels", "folder")
         check_labels(self._labels)

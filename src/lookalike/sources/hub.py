@@ -29,12 +29,7 @@ from lookalike.io.network import is_offline
 from lookalike.sources.clock import with_fraction
 from lookalike.sources.containers import ContainerStamp
 from lookalike.sources.local import MAX_FILE_BYTES, LocalOptions
-from lookalike.sources.remote import (
-    RemoteFile,
-    RemoteReader,
-    RemoteSource,
-    parent_name,
-)
+from lookalike.sources.remote import RemoteFile, RemoteReader, RemoteSource, parent_name
 
 __all__ = ["CONTAINER_STORE", "READER", "HubListing", "HubSource", "open_paths"]
 

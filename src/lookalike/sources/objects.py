@@ -11,12 +11,7 @@ from typing import TYPE_CHECKING, Unpack
 from lookalike.errors import SourceError
 from lookalike.sources.containers import ContainerStamp
 from lookalike.sources.local import MAX_FILE_BYTES, LocalOptions
-from lookalike.sources.remote import (
-    RemoteFile,
-    RemoteReader,
-    RemoteSource,
-    parent_name,
-)
+from lookalike.sources.remote import RemoteFile, RemoteReader, RemoteSource, parent_name
 from lookalike.sources.stores import (
     INSTALL_CLOUD,
     Address,
@@ -30,13 +25,7 @@ from lookalike.sources.stores import (
 if TYPE_CHECKING:
     from obstore import ObjectMeta
 
-__all__ = [
-    "CONTAINER_STORE",
-    "READER",
-    "ObjectListing",
-    "ObjectSource",
-    "open_paths",
-]
+__all__ = ["CONTAINER_STORE", "READER", "ObjectListing", "ObjectSource", "open_paths"]
 
 
 class ObjectListing:

@@ -147,10 +147,7 @@ class ImageColumn:
         try:
             file = _open_table(self.address, self.stamp, self.metadata)
             batches = file.iter_batches(
-                batch_size=rows,
-                row_groups=[group],
-                columns=[column],
-                use_threads=False,
+                batch_size=rows, row_groups=[group], columns=[column], use_threads=False
             )
             for batch in batches:
                 yield batch.column(0)

@@ -125,9 +125,7 @@ class ParquetSource:
     """
 
     def __init__(
-        self,
-        paths: Sequence[str | os.PathLike[str]],
-        **options: Unpack[LocalOptions],
+        self, paths: Sequence[str | os.PathLike[str]], **options: Unpack[LocalOptions]
     ) -> None:
         labels = options.get("labels", "folder")
         check_labels(labels)

@@ -34,8 +34,7 @@ def take_names(view: View, ids: Sequence[int] | Ids) -> list[str | None]:
 
 
 def labels_or_tags(
-    labels: pa.Array | pa.ChunkedArray,
-    lists: pa.Array | pa.ChunkedArray | None,
+    labels: pa.Array | pa.ChunkedArray, lists: pa.Array | pa.ChunkedArray | None
 ) -> list[str | None]:
     """Return the labels, or the first tag of each list if there is no label."""
     count = len(labels)

@@ -82,10 +82,7 @@ class RestoreReport:
 
     def to_dict(self) -> dict[str, Any]:
         """Return the report as plain data, as ``lookalike trash restore --json`` prints it."""
-        return {
-            "restored": self.restored,
-            "occupied": self.occupied,
-        }
+        return {"restored": self.restored, "occupied": self.occupied}
 
 
 def trash_days() -> float:

@@ -14,12 +14,7 @@ from lance.optimize import Compaction, CompactionOptions
 from lookalike.errors import CollectionError
 from lookalike.store.conflicts import is_conflict
 from lookalike.store.creation import make_empty_table
-from lookalike.store.failures import (
-    Operation,
-    conflict_error,
-    disk_error,
-    reason_of,
-)
+from lookalike.store.failures import Operation, conflict_error, disk_error, reason_of
 from lookalike.store.location import TRASH
 from lookalike.store.orphans import remove_orphans
 from lookalike.store.schema import id_clause

@@ -18,12 +18,7 @@ from lookalike.store import ann
 from lookalike.store.ann import IndexTuning, Setting
 from lookalike.store.conflicts import retry_conflicts
 from lookalike.store.failures import Operation, translate_errors
-from lookalike.store.schema import (
-    column_vectors,
-    id_clause,
-    row_ids,
-    vector_clause,
-)
+from lookalike.store.schema import column_vectors, id_clause, row_ids, vector_clause
 from lookalike.types import Distances, Ids, VectorsF16
 from lookalike.vectors import k_nearest_ids
 

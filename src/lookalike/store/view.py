@@ -501,13 +501,7 @@ class View:
             filled_spaces = frozenset(spaces or ())
             has_failed = error is not None
             existing[uri] = ExistingRow(
-                row_id,
-                size,
-                mtime_ns,
-                label,
-                sha256,
-                filled_spaces,
-                has_failed,
+                row_id, size, mtime_ns, label, sha256, filled_spaces, has_failed
             )
         return existing
 

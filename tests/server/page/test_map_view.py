@@ -252,9 +252,7 @@ def test_the_zoom_ends_where_all_images_are_apart(map_page):
 def test_from_an_empty_place_a_button_leads_back(map_page):
     page = map_page()
     expect(page.locator(".map-empty")).to_be_hidden()
-    page.evaluate(
-        "mapView.canvas.camera.jump({ x: 1, y: 0, scale: 1e9 })",
-    )
+    page.evaluate("mapView.canvas.camera.jump({ x: 1, y: 0, scale: 1e9 })")
     hint = page.locator(".map-empty")
     expect(hint).to_contain_text("No images here")
     hint.get_by_role("button", name="Show all of them").click()

@@ -130,10 +130,7 @@ ACTIONS = [
     ),
     Action("sample", "nothing", [*SAMPLE, "{out}/sample"]),
     Action(
-        "demo",
-        "nothing",
-        [*CLI, "demo", "{few}", "--output", "{out}"],
-        quick=False,
+        "demo", "nothing", [*CLI, "demo", "{few}", "--output", "{out}"], quick=False
     ),
 ]
 

@@ -29,8 +29,7 @@ _SpacesToCalibrate = Annotated[
 
 
 @command(
-    "calibrate",
-    examples=["lookalike calibrate", "lookalike calibrate -c shop --json"],
+    "calibrate", examples=["lookalike calibrate", "lookalike calibrate -c shop --json"]
 )
 def calibrate_command(
     collection: CollectionOption = None,

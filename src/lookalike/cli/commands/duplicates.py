@@ -52,8 +52,7 @@ _DuplicatesSpace = Annotated[
 _Protect = Annotated[
     list[str] | None,
     typer.Option(
-        metavar="FOLDER",
-        help="Never offer its images for removal; may be repeated.",
+        metavar="FOLDER", help="Never offer its images for removal; may be repeated."
     ),
 ]
 _Across = Annotated[
@@ -264,15 +263,10 @@ def undo_command(
         duplicate_removal.undo(opened, run, as_json=as_json)
 
 
-@command(
-    "empty",
-    examples=["lookalike duplicates empty"],
-    group=duplicates_command,
-)
+@command("empty", examples=["lookalike duplicates empty"], group=duplicates_command)
 def empty_command(
     run: Annotated[
-        str | None,
-        typer.Argument(metavar="RUN", help="A run.", show_default="all"),
+        str | None, typer.Argument(metavar="RUN", help="A run.", show_default="all")
     ] = None,
     collection: CollectionOption = None,
     as_json: JsonOption = False,

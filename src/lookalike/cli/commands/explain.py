@@ -9,12 +9,7 @@ import typer
 
 from lookalike import tracing
 from lookalike.cli import output
-from lookalike.cli.command import (
-    CollectionOption,
-    JsonOption,
-    command,
-    open_collection,
-)
+from lookalike.cli.command import CollectionOption, JsonOption, command, open_collection
 
 if TYPE_CHECKING:
     from lookalike.models.explanation import Explanation

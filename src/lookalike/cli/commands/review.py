@@ -53,16 +53,13 @@ def _count_option(text: str, default: str | bool = True) -> Any:
 
 
 _ClusterCount = Annotated[
-    int | None,
-    _count_option("The number of clusters.", "found by HDBSCAN"),
+    int | None, _count_option("The number of clusters.", "found by HDBSCAN")
 ]
 _OutlierCount = Annotated[
-    int | None,
-    _count_option("The number of outliers.", "those above the threshold"),
+    int | None, _count_option("The number of outliers.", "those above the threshold")
 ]
 _DiverseCount = Annotated[
-    int | None,
-    _count_option("The number of diverse images.", str(_DIVERSE)),
+    int | None, _count_option("The number of diverse images.", str(_DIVERSE))
 ]
 _ReviewOutput = Annotated[
     Path | None,
@@ -122,11 +119,7 @@ def review_command(
             **options,
         )
     if save is not None:
-        _save_review(
-            found,
-            opened,
-            save,
-        )
+        _save_review(found, opened, save)
     if as_json:
         data = found.to_dict()
         output.print_json(data)
@@ -174,38 +167,24 @@ def _save_review(found: Review, collection: Collection, target: Path) -> None:
     elif extension in {".html", ".htm"}:
         from lookalike.export.review import write_review_page
 
-        write_review_page(
-            found,
-            table,
-            target,
-        )
+        write_review_page(found, table, target)
     elif extension == ".json":
         from lookalike.io.files import atomic_write
 
         text = found.to_json()
         with atomic_write(target) as temporary:
-            temporary.write_text(
-                text,
-                encoding="utf-8",
-            )
+            temporary.write_text(text, encoding="utf-8")
     else:
         from lookalike.drawing.review import draw_review
 
-        draw_review(
-            found,
-            table,
-            target,
-        )
+        draw_review(found, table, target)
 
 
 def _print_review(found: Review) -> None:
     from lookalike.review.words import sections
 
     for section in sections(found):
-        output.say_with_heading(
-            section.title,
-            f": {section.summary}",
-        )
+        output.say_with_heading(section.title, f": {section.summary}")
         if section.part == "clusters":
             _print_clusters(section)
         else:
@@ -220,13 +199,8 @@ def _print_clusters(section: Section) -> None:
     rows = []
     for group in section.groups:
         size = len(group.images)
-        rows.append(
-            [f"  {size:,}", group.title],
-        )
-    output.print_table(
-        rows[: output.MAX_LISTED],
-        right=(0,),
-    )
+        rows.append([f"  {size:,}", group.title])
+    output.print_table(rows[: output.MAX_LISTED], right=(0,))
     _print_left_out(len(rows))
 
 
@@ -236,9 +210,7 @@ def _print_images(images: tuple[ReviewImage, ...]) -> None:
     rows = []
     for image in images[: output.MAX_LISTED]:
         explanation = explain_image(image)
-        rows.append(
-            [f"  {explanation}", image.uri],
-        )
+        rows.append([f"  {explanation}", image.uri])
     output.print_table(rows)
     _print_left_out(len(images))
 

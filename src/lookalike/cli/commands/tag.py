@@ -42,15 +42,8 @@ def tag_command(
     """
     opened = open_collection(collection)
     images = len(opened)
-    with progress_bar(
-        "Tagging",
-        unit="items",
-        total=images,
-    ) as bar:
-        report = opened.tag(
-            column=column,
-            progress=bar.advance,
-        )
+    with progress_bar("Tagging", unit="items", total=images) as bar:
+        report = opened.tag(column=column, progress=bar.advance)
     if as_json:
         data = report.to_dict()
         output.print_json(data)
@@ -63,10 +56,7 @@ def _print_example(report: TagReport) -> None:
     """Print a filter that finds the images of the most frequent tag."""
     from lookalike.store import filters
 
-    column = filters.Column(
-        report.column,
-        "tags",
-    )
+    column = filters.Column(report.column, "tags")
     name = column.written
     words = report.words
     for word, _ in words.most_common(1):

@@ -121,11 +121,7 @@ def _mbconv(builder: GraphBuilder, x: Features, name: str, block: _Stage) -> Fea
     # Filter each channel.
     stride = block.stride
     y = builder.convolution(
-        y,
-        f"{name}._depthwise_conv",
-        f"{name}._bn1",
-        stride=stride,
-        groups=y.channels,
+        y, f"{name}._depthwise_conv", f"{name}._bn1", stride=stride, groups=y.channels
     )
     y = builder.relu6(y)
     # Project.

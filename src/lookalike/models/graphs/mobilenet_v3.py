@@ -57,24 +57,13 @@ def build_mobilenet_v3(model: Model, tensors: Mapping[str, Tensor]) -> onnx.Mode
     x = builder.images()
 
     # The stem.
-    x = _normed(
-        builder,
-        x,
-        "features.0",
-        stride=2,
-        kernel=3,
-    )
+    x = _normed(builder, x, "features.0", stride=2, kernel=3)
     x = builder.hard_swish(x)
     number = 0
     for row in _ROWS:
         number += 1
         name = f"features.{number}.block"
-        x = _inverted_residual(
-            builder,
-            x,
-            name,
-            row,
-        )
+        x = _inverted_residual(builder, x, name, row)
 
     # The last convolution.
     number += 1
@@ -126,17 +115,9 @@ def _squeeze_excite(builder: GraphBuilder, x: Features, name: str) -> Features:
     squeeze = f"{name}.fc1"
     excite = f"{name}.fc2"
     factors = builder.channel_means(x)
-    factors = builder.linear(
-        factors,
-        squeeze,
-        rank=4,
-    )
+    factors = builder.linear(factors, squeeze, rank=4)
     factors = builder.relu(factors)
-    factors = builder.linear(
-        factors,
-        excite,
-        rank=4,
-    )
+    factors = builder.linear(factors, excite, rank=4)
     factors = builder.hard_sigmoid(factors)
     return builder.multiply(x, factors)
 

@@ -64,20 +64,10 @@ def build_resnet(model: Model, tensors: Mapping[str, Tensor]) -> onnx.ModelProto
 
     # The stem.
     x = builder.convolution(
-        x,
-        "conv1",
-        "bn1",
-        size=(7, 7),
-        stride=2,
-        padding=(3, 3, 3, 3),
+        x, "conv1", "bn1", size=(7, 7), stride=2, padding=(3, 3, 3, 3)
     )
     x = builder.relu(x)
-    x = builder.max_pool(
-        x,
-        3,
-        stride=2,
-        padding=(1, 1, 1, 1),
-    )
+    x = builder.max_pool(x, 3, stride=2, padding=(1, 1, 1, 1))
     for number, blocks in enumerate(stages, start=1):
         stage = f"layer{number}"
         # The first stage keeps the size of the stem's output.
@@ -100,12 +90,7 @@ def _stage(
     for number in range(blocks):
         block = f"{name}.{number}"
         block_stride = stride if number == 0 else 1
-        x = _bottleneck(
-            builder,
-            x,
-            block,
-            block_stride,
-        )
+        x = _bottleneck(builder, x, block, block_stride)
     return x
 
 
@@ -166,16 +151,9 @@ def _rename_from_classy(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     renamed = {}
     for name, tensor in tensors.items():
         new_name = name.removeprefix("backbone.")
-        new_name = _CLASSY_BLOCK.sub(
-            _stage_and_block,
-            new_name,
-        )
+        new_name = _CLASSY_BLOCK.sub(_stage_and_block, new_name)
         for pattern, replacement in _CLASSY_NAMES:
-            new_name = re.sub(
-                pattern,
-                replacement,
-                new_name,
-            )
+            new_name = re.sub(pattern, replacement, new_name)
         renamed[new_name] = tensor
     return renamed
 

@@ -54,11 +54,7 @@ class GraphSession(Protocol):
 
 
 def open_session(
-    source: Path | bytes,
-    model: Model | None = None,
-    *,
-    threads: int,
-    fold: bool = True,
+    source: Path | bytes, model: Model | None = None, *, threads: int, fold: bool = True
 ) -> GraphSession:
     """Load a graph into its Model's runtime, or into ONNX Runtime without a Model.
 

@@ -211,17 +211,8 @@ class ClassifierReader:
             return ReadText(vector, names, unknown)
         kinds = _kinds_of(rows_of_words[0])
         (numbers,) = found.words.values()
-        confidence = partial(
-            self._add_up,
-            numbers,
-        )
-        return ReadText(
-            vector,
-            names,
-            unknown,
-            kinds,
-            confidence,
-        )
+        confidence = partial(self._add_up, numbers)
+        return ReadText(vector, names, unknown, kinds, confidence)
 
     def _add_up(self, numbers: Sequence[int], vectors: VectorsF32) -> VectorsF32:
         """Return the share that some classes have together of each vector, float32 ``[n]``."""

@@ -19,30 +19,15 @@ def class_shares(scores: VectorsF32) -> VectorsF32:
     scores
         float32 ``[n, classes]``.
     """
-    mean = scores.mean(
-        axis=1,
-        keepdims=True,
-    )
-    deviation = scores.std(
-        axis=1,
-        keepdims=True,
-    )
+    mean = scores.mean(axis=1, keepdims=True)
+    deviation = scores.std(axis=1, keepdims=True)
     # Scores that are all equal have equal shares.
-    scale = np.maximum(
-        deviation,
-        _SMALLEST_SCALE,
-    )
+    scale = np.maximum(deviation, _SMALLEST_SCALE)
     differences = scores - mean
     standardized = differences / scale
-    largest = standardized.max(
-        axis=1,
-        keepdims=True,
-    )
+    largest = standardized.max(axis=1, keepdims=True)
     exponents = standardized - largest
     powers = np.exp(exponents)
-    totals = powers.sum(
-        axis=1,
-        keepdims=True,
-    )
+    totals = powers.sum(axis=1, keepdims=True)
     shares: VectorsF32 = powers / totals
     return shares

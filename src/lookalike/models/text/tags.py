@@ -72,10 +72,7 @@ class Tagger:
     ) -> None:
         self._directions = directions
         self._least_share = least_share
-        candidates = _list_candidates(
-            names,
-            kinds,
-        )
+        candidates = _list_candidates(names, kinds)
         self._candidates = candidates
 
     @classmethod
@@ -93,11 +90,7 @@ class Tagger:
         names = table.names
         kinds = read_kinds(table)
         directions = read_directions(model)
-        return cls(
-            names,
-            kinds,
-            directions,
-        )
+        return cls(names, kinds, directions)
 
     def tag(self, vectors: VectorsF32) -> list[list[str]]:
         """Return the tags of each vector, three at most.
@@ -111,11 +104,7 @@ class Tagger:
         """
         count = len(vectors)
         tags = []
-        for start in range(
-            0,
-            count,
-            _ROWS_OF_BLOCK,
-        ):
+        for start in range(0, count, _ROWS_OF_BLOCK):
             end = start + _ROWS_OF_BLOCK
             block = vectors[start:end]
             tags += self._tag_block(block)
@@ -145,26 +134,14 @@ class Tagger:
         broad = [candidate.is_broad for candidate in candidates]
         is_broad = np.array(broad)
         # Kinds are listed before classes: of equal shares, that of the kind is named first.
-        keys = (
-            places,
-            -tag_shares,
-            is_broad[places],
-            rows,
-        )
+        keys = (places, -tag_shares, is_broad[places], rows)
         order = np.lexsort(keys)
         sorted_rows = rows[order]
         sorted_places = places[order]
-        yield from zip(
-            sorted_rows.tolist(),
-            sorted_places.tolist(),
-            strict=True,
-        )
+        yield from zip(sorted_rows.tolist(), sorted_places.tolist(), strict=True)
 
 
-def _add_up(
-    shares: VectorsF32,
-    candidates: Sequence[_Candidate],
-) -> VectorsF32:
+def _add_up(shares: VectorsF32, candidates: Sequence[_Candidate]) -> VectorsF32:
     """Return the share of each candidate, from those of its classes."""
     columns = []
     for candidate in candidates:
@@ -172,10 +149,7 @@ def _add_up(
         parts = shares[:, classes]
         column = parts.sum(axis=1)
         columns.append(column)
-    return np.stack(
-        columns,
-        axis=1,
-    )
+    return np.stack(columns, axis=1)
 
 
 def read_kinds(table: WordTable) -> dict[str, frozenset[int]]:
@@ -194,32 +168,22 @@ def read_kinds(table: WordTable) -> dict[str, frozenset[int]]:
 
 
 def _list_candidates(
-    names: Sequence[str],
-    kinds: Mapping[str, frozenset[int]],
+    names: Sequence[str], kinds: Mapping[str, frozenset[int]]
 ) -> list[_Candidate]:
     """Return the kinds, then the classes."""
     candidates = []
     for kind, classes in kinds.items():
         is_broad = _contains_another(classes, kinds)
-        candidate = _Candidate(
-            kind,
-            classes,
-            is_broad,
-        )
+        candidate = _Candidate(kind, classes, is_broad)
         candidates.append(candidate)
     for number, name in enumerate(names):
-        candidate = _Candidate(
-            name,
-            frozenset([number]),
-            is_broad=False,
-        )
+        candidate = _Candidate(name, frozenset([number]), is_broad=False)
         candidates.append(candidate)
     return candidates
 
 
 def _contains_another(
-    classes: frozenset[int],
-    kinds: Mapping[str, frozenset[int]],
+    classes: frozenset[int], kinds: Mapping[str, frozenset[int]]
 ) -> bool:
     """Return whether another kind has some of the classes of a kind, and no others."""
     all_classes = kinds.values()

@@ -104,8 +104,7 @@ async def get_duplicates(
     request: Request,
     collection: CollectionName = None,
     tier: Annotated[
-        _AnyTier | None,
-        Query(description="Only copies of this tier; all by default."),
+        _AnyTier | None, Query(description="Only copies of this tier; all by default.")
     ] = None,
     offset: Annotated[
         int, Query(ge=0, lt=2**31, description="The number of groups to pass over.")

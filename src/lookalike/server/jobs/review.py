@@ -34,14 +34,7 @@ _IMAGES_OF_CLUSTER = 12
 # Any first part of the diverse images is the choice of as many: an answer is cut to its limit.
 _DIVERSE_IMAGES = 100
 # The figures of an image, which its kind may lack.
-_FIGURES = (
-    "suggested",
-    "score",
-    "agreeing",
-    "neighbors",
-    "distance",
-    "represents",
-)
+_FIGURES = ("suggested", "score", "agreeing", "neighbors", "distance", "represents")
 
 
 class ReviewBody(JobBody):
@@ -87,11 +80,7 @@ def _review(
 ) -> dict[str, Any]:
     """Review a collection, and return the sizes of the parts."""
     view = collection.view()
-    found = review(
-        view.table,
-        progress=job.report,
-        **settings,
-    )
+    found = review(view.table, progress=job.report, **settings)
     collection.review = found
     sizes: dict[str, Any] = {}
     for section in sections(found):
@@ -100,17 +89,14 @@ def _review(
 
 
 @review_router.get(
-    "/review",
-    response_model=ReviewResponse,
-    responses=problem_responses(404, 422),
+    "/review", response_model=ReviewResponse, responses=problem_responses(404, 422)
 )
 async def get_review(
     request: Request,
     part: Annotated[ReviewPart, Query(description="The part to list.")] = "clusters",
     collection: CollectionName = None,
     offset: Annotated[
-        int,
-        Query(ge=0, lt=2**31, description="The number of entries to pass over."),
+        int, Query(ge=0, lt=2**31, description="The number of entries to pass over.")
     ] = 0,
     limit: Annotated[
         int,
@@ -141,12 +127,7 @@ async def get_review(
         )
     end = offset + limit
     page = await state.read_pool.run(
-        _read_review_page,
-        served.view(),
-        found,
-        part,
-        slice(offset, end),
-        group,
+        _read_review_page, served.view(), found, part, slice(offset, end), group
     )
     return json_response(page)
 
@@ -201,11 +182,7 @@ def _only_group(section: Section, number: int) -> Section:
             "Group not found",
             f"{section.title}: there is no group {number}. Expected a number below {count}.",
         )
-    return replace(
-        section,
-        groups=(section.groups[number],),
-        lists_groups=False,
-    )
+    return replace(section, groups=(section.groups[number],), lists_groups=False)
 
 
 def _count_entries(section: Section) -> int:
@@ -247,18 +224,10 @@ def _group_fields(
             present.append(image)
     ids = [image.id for image in present]
     described = []
-    for row, image in zip(
-        rows.rows(np.array(ids, np.int64)),
-        present,
-        strict=True,
-    ):
+    for row, image in zip(rows.rows(np.array(ids, np.int64)), present, strict=True):
         fields = _image_fields(row, image)
         described.append(fields)
-    return {
-        "title": group.title,
-        "total": total,
-        "images": described,
-    }
+    return {"title": group.title, "total": total, "images": described}
 
 
 def _image_fields(row: dict[str, Any], image: ReviewImage) -> dict[str, Any]:
@@ -267,9 +236,5 @@ def _image_fields(row: dict[str, Any], image: ReviewImage) -> dict[str, Any]:
     fields = dict(row)
     fields["explanation"] = explain_image(image)
     for name in _FIGURES:
-        fields[name] = getattr(
-            image,
-            name,
-            None,
-        )
+        fields[name] = getattr(image, name, None)
     return fields

@@ -29,19 +29,13 @@ class TagJob:
         """Return the work of tagging."""
         collection = state.registry.collection(body.collection)
         view = collection.view()
-        check_taggable(
-            view.table.metadata,
-            view.models,
-        )
+        check_taggable(view.table.metadata, view.models)
 
         def work(job: Job) -> dict[str, Any]:
             newest = collection.view()
             job.total = len(newest.row_cache)
             table = newest.table.reopen()
-            report = tag_images(
-                table,
-                progress=job.advance,
-            )
+            report = tag_images(table, progress=job.advance)
             # The next filter already finds tags.
             collection.refresh(force=True)
             return report.to_dict()

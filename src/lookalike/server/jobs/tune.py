@@ -31,8 +31,7 @@ class TuneBody(JobBody):
         Field(description="The name of the new Space; by default that of the purpose."),
     ] = None
     space: Annotated[
-        str | None,
-        Field(description="The Space to learn from; the first by default."),
+        str | None, Field(description="The Space to learn from; the first by default.")
     ] = None
     seed: Annotated[
         int, Field(ge=0, description="The seed of the images that are left out.")

@@ -54,11 +54,7 @@ async def list_rows(
         if end < total:
             last_id = int(ids[-1])
         rows = _read_rows(view, ids)
-        return {
-            "rows": rows,
-            "next": last_id,
-            "total": total,
-        }
+        return {"rows": rows, "next": last_id, "total": total}
 
     page = await state.read_pool.run(read_page)
     return json_response(page)
