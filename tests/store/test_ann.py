@@ -157,7 +157,8 @@ def test_the_cheapest_setting_that_reaches_the_target_is_stored(indexed):
             found, error = tuning.measure_recall(
                 indexed, SPACE, cheaper, sample, filtered=False
             )
-            assert found - error < 0.99
+            # Sure to reach it is a setting that does by two standard errors.
+            assert found - 2 * error < 0.99
 
 
 @pytest.mark.slow

@@ -38,7 +38,7 @@ const LEAST_CONFIDENCE = 0.5;
 function describeConfidence(understood) {
   const doubtful = understood.find(({ confidence }) => (confidence ?? 1) < LEAST_CONFIDENCE);
   if (!doubtful) return "";
-  return `Not sure that any of these shows it (confidence ${doubtful.confidence.toFixed(2)}) · `;
+  return `Perhaps none of these shows it (confidence ${doubtful.confidence.toFixed(2)}) · `;
 }
 
 /** What an answer understood of the words of its query, or an empty text. */

@@ -167,7 +167,7 @@ def test_an_upload_that_the_browser_cannot_show_has_a_thumbnail(page, query, tmp
 
 def test_the_page_is_small():
     files = [file for file in PAGE.rglob("*") if file.is_file()]
-    assert sum(file.stat().st_size for file in files) < 330_000
+    assert sum(file.stat().st_size for file in files) < 360_000
     assert (
         max(len(file.read_text(encoding="utf-8").splitlines()) for file in files) <= 600
     )

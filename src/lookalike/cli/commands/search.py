@@ -313,8 +313,8 @@ def _print_word_confidence(understood: Understood) -> None:
     if confidence is None or confidence >= MIN_WORD_CONFIDENCE:
         return
     output.say(
-        f"Not sure that any of these shows it (confidence {confidence:.2f}; "
-        f"sure from {MIN_WORD_CONFIDENCE:.2f} on).",
+        f"Perhaps none of these shows it: confidence {confidence:.2f}, below "
+        f"{MIN_WORD_CONFIDENCE:.2f}.",
         error=True,
     )
 
