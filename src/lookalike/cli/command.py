@@ -105,7 +105,8 @@ def command(
 
     def register(function: Function) -> Function:
         run = _reporting(function)
-        add_to_app = parent.command(name, epilog=_epilog(examples))
+        epilog = _epilog(examples)
+        add_to_app = parent.command(name, epilog=epilog)
         add_to_app(run)
         return run
 

@@ -246,7 +246,8 @@ def print_table(
 
 def _column_widths(table: Sequence[Sequence[str]]) -> list[int]:
     widths = []
-    for column in zip(*table, strict=True):
+    columns = zip(*table, strict=True)
+    for column in columns:
         cell_widths = [cell_len(cell) for cell in column]
         width = max(cell_widths)
         widths.append(width)

@@ -49,7 +49,8 @@ def print_texts(
             evaluation = opened.evaluate_texts(space=space, progress=bar.advance)
             measured.append(evaluation)
     if as_json:
-        output.print_json({"spaces": [one.to_dict() for one in measured]})
+        data = [evaluation.to_dict() for evaluation in measured]
+        output.print_json({"spaces": data})
         return
     for number, evaluation in enumerate(measured):
         if number:

@@ -112,8 +112,9 @@ class Comparison:
         distance = self.pdq_distance
         if distance is None or self.is_flat:
             return False
-        has_points = self.alignment is not None
-        return distance <= (CERTAIN_PDQ_DISTANCE if has_points else MAX_PDQ_DISTANCE)
+        if self.alignment is None:
+            return distance <= MAX_PDQ_DISTANCE
+        return distance <= CERTAIN_PDQ_DISTANCE
 
     @property
     def is_certain_by_hash(self) -> bool:

@@ -187,5 +187,7 @@ def _is_transparent(frame: Image.Image) -> bool:
     if not frame.has_transparency_data:
         return False
     pixels = frame.convert("RGBA")
-    values = np.asarray(pixels.getchannel("A"))
-    return bool(values.min() < _OPAQUE)
+    alpha = pixels.getchannel("A")
+    values = np.asarray(alpha)
+    least = values.min()
+    return bool(least < _OPAQUE)

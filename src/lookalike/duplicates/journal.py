@@ -137,11 +137,13 @@ class Journal:
         others = [path for path in self.folder.iterdir() if path.name != _JOURNAL]
         if others:
             return False
-        (self.folder / _JOURNAL).unlink()
+        journal = self.folder / _JOURNAL
+        journal.unlink()
         self.folder.rmdir()
         # Fails if there are other runs.
+        all_runs = self.folder.parent
         with suppress(OSError):
-            self.folder.parent.rmdir()
+            all_runs.rmdir()
         return True
 
 

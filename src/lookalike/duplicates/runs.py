@@ -128,9 +128,10 @@ def finish_run(table: Table, folder: Path) -> bool:
 def _settle_entries(journal: Journal, writer: JournalWriter) -> None:
     """Write down how the removals ended that a kill has cut short."""
     for entry in journal.entries:
-        if entry.state is State.BEGUN:
-            state = settle(entry)
-            writer.mark(entry, state)
+        if entry.state is not State.BEGUN:
+            continue
+        state = settle(entry)
+        writer.mark(entry, state)
 
 
 def _has_begun(journal: Journal) -> bool:

@@ -241,7 +241,9 @@ def _is_link_to_keeper(entry: Entry) -> bool:
     if keeper is None:
         return False
     keeper_stamp = _stamp_or_none(keeper)
-    return keeper_stamp is not None and _has_same_file(entry.path, keeper_stamp)
+    if keeper_stamp is None:
+        return False
+    return _has_same_file(entry.path, keeper_stamp)
 
 
 def _discard(path: Path) -> None:

@@ -108,7 +108,8 @@ def _bring_back(entry: Entry) -> str | None:
         bring_back(entry, keeper)
     except StepError as error:
         # Somebody may have put the same content there.
-        was_there = settle(entry, is_killed=False) is State.FAILED and is_back(entry)
+        state = settle(entry, is_killed=False)
+        was_there = state is State.FAILED and is_back(entry)
         return None if was_there else str(error)
     return None
 

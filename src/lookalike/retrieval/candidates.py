@@ -132,7 +132,9 @@ class CandidateSearch:
     ) -> Neighbors:
         """Search by what a ranking compares: among the rows that the index finds, or all rows."""
         compared = fitted.encode(vector)
-        if not exact and count <= POOL_ROWS:
+        index = fitted.index
+        is_pool_enough = not exact and count <= POOL_ROWS
+        if is_pool_enough:
             pool = ann.nearest(
                 self._view,
                 self._space,
@@ -143,13 +145,12 @@ class CandidateSearch:
             )
             if pool is not None:
                 # A row that came since the fit has no vector there.
-                fitted_ids = fitted.index.ids
+                fitted_ids = index.ids
                 pool_ids = np.intersect1d(fitted_ids, pool.ids, assume_unique=True)
                 pool_places = np.searchsorted(fitted_ids, pool_ids)
-                found = nearest_of(fitted.index, compared, count, excluded, pool_places)
+                found = nearest_of(index, compared, count, excluded, pool_places)
                 return found._replace(recall=pool.recall)
 
-        index = fitted.index
         places: Places | None = None
         if clause is not None:
             places = self._vectors.places(clause)

@@ -39,7 +39,8 @@ def page_searches(k: int, first_page: int) -> Iterator[PageSearch]:
     yield first_page, False
     pool = max(first_page, POOL_ROWS)
     goes_on = k > first_page
-    if goes_on and pool > first_page:
+    is_pool_longer = pool > first_page
+    if goes_on and is_pool_longer:
         yield pool, False
     if k > pool:
         yield k, True

@@ -406,12 +406,14 @@ def region_query(query: Queries, region: imaging.RegionInput) -> ImageQuery:
     """
     several = as_queries(query)
     images = [one.query for one in several if isinstance(one.query, ImageQuery)]
-    if len(several) != 1 or len(images) != 1:
+    is_one_image = len(several) == 1 and len(images) == 1
+    if not is_one_image:
         raise InputError(
             "A region is a part of one image, and the query is something else. Give one image, or "
             "an ImageQuery with its own region for each; search by a part of a row by its uri."
         )
-    return ImageQuery(images[0].image, region)
+    whole = images[0]
+    return ImageQuery(whole.image, region)
 
 
 def _is_query(value: QueryInput) -> TypeGuard[Query]:

@@ -58,7 +58,8 @@ class SpaceTexts:
         with span("read text"):
             read = reader.read(text)
         self._kept[text] = read
-        if len(self._kept) > _MAX_KEPT:
+        is_full = len(self._kept) > _MAX_KEPT
+        if is_full:
             self._kept.popitem(last=False)
         return read
 

@@ -68,9 +68,11 @@ def find_clusters(
     members.sort(key=len, reverse=True)
     is_unclustered = numbers == _UNCLUSTERED
     unclustered = np.flatnonzero(is_unclustered)
+    unclustered_images = rows.images(unclustered)
+    groups = _named(rows, members)
     return Clusters(
-        groups=_named(rows, members),
-        unclustered=rows.images(unclustered),
+        groups=groups,
+        unclustered=unclustered_images,
         method="hdbscan" if count is None else "kmeans",
     )
 
@@ -117,8 +119,9 @@ def _by_density(components: VectorsF32) -> Places:
 
     row_count = len(components)
     share = round(_MIN_SHARE * row_count)
+    smallest_cluster = max(_MIN_ROWS, share)
     clusterer = HDBSCAN(
-        min_cluster_size=max(_MIN_ROWS, share), min_samples=_DENSITY_ROWS, copy=True
+        min_cluster_size=smallest_cluster, min_samples=_DENSITY_ROWS, copy=True
     )
     # Copies have a distance of 0 to each other, and so an infinite density.
     with np.errstate(divide="ignore", invalid="ignore"):

@@ -114,9 +114,11 @@ class BackgroundFits:
             if self._is_closed:
                 raise _Stopped
             fit.share = done / total
-            if fit.share >= logged_share + _LOGGED_SHARE:
+            next_logged = logged_share + _LOGGED_SHARE
+            if fit.share >= next_logged:
                 logged_share = fit.share
-                log.info("Computing the %s: %.0f %%", fit.title, 100 * fit.share)
+                percent = 100 * fit.share
+                log.info("Computing the %s: %.0f %%", fit.title, percent)
 
         try:
             fit.searcher.fit(fit.ranking, report)
@@ -125,5 +127,6 @@ class BackgroundFits:
                 latest, _ = self._fits[key]
                 if latest is fit:
                     del self._fits[key]
-        seconds = time.perf_counter() - start
+        end = time.perf_counter()
+        seconds = end - start
         log.info("Computed the %s in %.1f s", fit.title, seconds)

@@ -104,7 +104,9 @@ class ResolvedQuery:
         examples = [*self.positive, *self.negative]
         for weighted in examples:
             query = weighted.query
-            if isinstance(query, RowRegionQuery) and query.from_thumbnail:
+            if not isinstance(query, RowRegionQuery):
+                continue
+            if query.from_thumbnail:
                 row_id = query.row["id"]
                 row_ids.append(row_id)
         return row_ids

@@ -189,13 +189,15 @@ async def _read_form(
 ) -> tuple[list[bytes], bytes | None]:
     """Return the images and the query of a form."""
     if media_type != _FORM:
-        raise _unsupported_type(f"{_JSON} or {_FORM}")
+        expected = f"{_JSON} or {_FORM}"
+        raise _unsupported_type(expected)
     body = await request.body()
     boundary = options.get("boundary", "")
     try:
         parts = _parse_form(body, boundary, max_images)
     except MultipartError as error:
-        reason = str(error).rstrip(".")
+        message = str(error)
+        reason = message.rstrip(".")
         detail = f"The form cannot be parsed: {reason}."
         raise _invalid_form(detail) from error
     return _images_and_query(parts, max_images)

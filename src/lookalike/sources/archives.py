@@ -146,9 +146,11 @@ class ArchiveSource:
         path = PurePosixPath(member.name)
         for folder in path.parents:
             name = str(folder)
-            if name not in (".", "/"):
-                folder_uri = member_uri(member.kind, member.address, name)
-                folders.append(folder_uri)
+            is_archive = name in (".", "/")
+            if is_archive:
+                continue
+            folder_uri = member_uri(member.kind, member.address, name)
+            folders.append(folder_uri)
         return [*folders, member.address]
 
     def folder_state(self, folder: str) -> FolderState:

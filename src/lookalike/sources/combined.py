@@ -49,7 +49,8 @@ class CombinedSource:
         """Return the roots that the last iteration read to the end, with their image counts."""
         counts: dict[str, int] = {}
         for source in self._sources:
-            counts |= source.completed()
+            completed = source.completed()
+            counts |= completed
         return counts
 
     def unreachable(self) -> list[str]:
@@ -91,7 +92,8 @@ class CombinedSource:
         """Return the file systems that the last iteration met, by the uri of a folder."""
         devices: dict[str, str] = {}
         for source in self._sources:
-            devices |= source.devices()
+            devices_of_source = source.devices()
+            devices |= devices_of_source
         return devices
 
     def empty_error(self) -> SourceError:

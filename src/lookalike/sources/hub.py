@@ -213,7 +213,8 @@ class _HubContainers:
         at_commit = target._replace(revision=commit)
         entry = _find_entry(at_commit)
         if entry is None:
-            raise FileNotFoundError(errno.ENOENT, "there is no such file", address)
+            problem = "there is no such file"
+            raise FileNotFoundError(errno.ENOENT, problem, address)
         size = entry["size"]
         time_ns = _time_of_entry(entry)
         return ContainerStamp(size, time_ns, commit)
@@ -268,8 +269,9 @@ def _find_entry(address: _HubAddress) -> Mapping[str, Any] | None:
     response = _request("POST", url, form)
     entries = _entries(response)
     for entry in entries:
-        is_file = entry["type"] == "file"
-        if is_file and entry["path"] == address.path:
+        if entry["type"] != "file":
+            continue
+        if entry["path"] == address.path:
             found: Mapping[str, Any] = entry
             return found
     return None

@@ -269,9 +269,11 @@ class RemoteSource:
     def _is_file(self, uri: str, path: str) -> bool:
         """Return whether a path names a single file, after a request that shows its store works."""
         try:
-            if not path.endswith("/") and self._listing.find(uri) is not None:
+            names_folder = path.endswith("/")
+            if not names_folder and self._listing.find(uri) is not None:
                 return True
-            next(self._listing.list(uri), None)
+            files = self._listing.list(uri)
+            next(files, None)
         except OSError as error:
             reason = system_reason(error)
             raise SourceError(f"{path} cannot be listed: {reason}.") from error

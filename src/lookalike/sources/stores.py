@@ -300,7 +300,8 @@ def _client_options(variables: Mapping[str, str]) -> dict[str, Any]:
     for name in _ENDPOINT_VARIABLES:
         # The user names an endpoint without encryption, as those of MinIO in one's own network.
         endpoint = variables.get(name, "")
-        if endpoint.startswith("http://"):
+        is_unencrypted = endpoint.startswith("http://")
+        if is_unencrypted:
             options["allow_http"] = True
     return options
 

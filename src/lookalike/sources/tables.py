@@ -200,9 +200,10 @@ class ParquetSource:
         root = self._roots.get(folder)
         if root is None:
             return uri_prefixes(folder)
+        prefix = container_prefix(_KIND, root.address)
         if root.is_folder:
-            return [_folder_prefix(root.address)]
-        return [container_prefix(_KIND, root.address)]
+            prefix = _folder_prefix(root.address)
+        return [prefix]
 
     def exists(self, uri: str) -> bool:
         """Return whether a cell still holds an image.
@@ -212,10 +213,12 @@ class ParquetSource:
         """
         member = parse_member(uri)
         if member is not None:
+            address = member.address
             column, _, _ = member.name.rpartition("/")
-            if (member.address, column) in self._read_columns:
+            column_of_file = (address, column)
+            if column_of_file in self._read_columns:
                 return False
-            if member.address in self._missing_files:
+            if address in self._missing_files:
                 return False
         return READER.exists(uri)
 
@@ -365,7 +368,8 @@ def _open_column(address: str, name: str | None) -> ImageColumn | _Unreadable:
         stamp = container_stamp(address)
         return image_column(address, stamp, name)
     except (OSError, SourceError) as error:
-        return _Unreadable(container_prefix(_KIND, address), address, error)
+        uri = container_prefix(_KIND, address)
+        return _Unreadable(uri, address, error)
 
 
 def _uri_of(column: ImageColumn | _Unreadable) -> str:

@@ -241,7 +241,9 @@ def _settings_for_place(
 ) -> IndexSettings:
     """Return the settings for the place of the work: this process, or a cluster."""
     if on == "ray":
-        return _on_ray(settings, address or "auto", workers or 0)
+        cluster = address or "auto"
+        worker_count = workers or 0
+        return _on_ray(settings, cluster, worker_count)
     refuse_cluster_options(address, workers)
     output.print_device_note(settings.device)
     return settings

@@ -156,13 +156,14 @@ def _accept_license(reference: str, *, as_json: bool) -> None:
 
     model = registry.resolve(reference)
     accepted = licenses.accept(model)
+    name = model.name
     if as_json:
-        output.print_json({"model": model.name, "accepted": accepted})
+        output.print_json({"model": name, "accepted": accepted})
         return
     if not accepted:
-        output.say(f"The model {model.name} needs no acceptance of a license.")
+        output.say(f"The model {name} needs no acceptance of a license.")
     for terms in accepted:
-        output.say(f"You accept the license of the model {model.name}: {terms}")
+        output.say(f"You accept the license of the model {name}: {terms}")
 
 
 def _measure(folder: Path, names: list[str], images: int, *, as_json: bool) -> None:

@@ -208,9 +208,11 @@ def _print_images(images: tuple[ReviewImage, ...]) -> None:
     from lookalike.review.words import explain_image
 
     rows = []
-    for image in images[: output.MAX_LISTED]:
+    listed = images[: output.MAX_LISTED]
+    for image in listed:
         explanation = explain_image(image)
-        rows.append([f"  {explanation}", image.uri])
+        row = [f"  {explanation}", image.uri]
+        rows.append(row)
     output.print_table(rows)
     _print_left_out(len(images))
 

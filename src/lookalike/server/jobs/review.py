@@ -236,5 +236,6 @@ def _image_fields(row: dict[str, Any], image: ReviewImage) -> dict[str, Any]:
     fields = dict(row)
     fields["explanation"] = explain_image(image)
     for name in _FIGURES:
-        fields[name] = getattr(image, name, None)
+        figure = getattr(image, name, None)
+        fields[name] = figure
     return fields

@@ -88,8 +88,9 @@ def prepare_stored_maps(registry: CollectionRegistry) -> None:
         with suppress(LookalikeError, Problem):
             view = served.view()
             stored = read_map(view.table)
-            if stored is not None:
-                _map_placer(view, stored)
+            if stored is None:
+                continue
+            _map_placer(view, stored)
 
 
 def _find_map(view: CollectionView, space: str | None, method: Method) -> Map:
