@@ -34,11 +34,14 @@ def describe_state(state: CalibrationState) -> str:
     text = f"{images} at version {calibration.version}"
     changes = []
     if state.added:
-        changes.append(f"{state.added:,} added")
+        added = f"{state.added:,} added"
+        changes.append(added)
     if state.removed:
-        changes.append(f"{state.removed:,} removed")
+        removed = f"{state.removed:,} removed"
+        changes.append(removed)
     if changes:
-        text += f", {' and '.join(changes)} since"
+        listed = " and ".join(changes)
+        text += f", {listed} since"
     if not state.is_usable:
         return f"{text}: outdated, calibrate again"
     return text

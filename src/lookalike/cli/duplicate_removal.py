@@ -151,15 +151,19 @@ def print_runs(collection: Collection, *, as_json: bool) -> None:
 
     runs = list_runs(collection.table)
     if as_json:
-        output.print_json({"runs": [_run_fields(run) for run in runs]})
+        fields = [_run_fields(run) for run in runs]
+        output.print_json({"runs": fields})
         return
     if not runs:
         output.say("No run can be undone.")
         return
     rows = [["Run", "Action", "Copies", "Size"]]
     for run in runs:
-        count = f"{len(run.removed):,}"
-        rows.append([run.run, run.action, count, file_size(run.bytes)])
+        count = len(run.removed)
+        copies = f"{count:,}"
+        size = file_size(run.bytes)
+        row = [run.run, run.action, copies, size]
+        rows.append(row)
     output.print_table(rows, right={2})
 
 
@@ -174,9 +178,12 @@ def empty(collection: Collection, run: str | None, *, as_json: bool) -> None:
 
     count, size = delete_removed(collection.table, run)
     if as_json:
-        output.print_json({"deleted": count, "bytes": size})
+        data = {"deleted": count, "bytes": size}
+        output.print_json(data)
         return
-    output.say(f"{_copies(count)} deleted for good ({file_size(size)}).")
+    copies = _copies(count)
+    freed = file_size(size)
+    output.say(f"{copies} deleted for good ({freed}).")
 
 
 # ---- verdicts -----------------------------------------------------------------------------------
@@ -194,8 +201,10 @@ def record_verdict(
     changed = change(collection.table, [pair])
     if as_json:
         output.print_json({"changed": changed})
+    elif forget_it and changed:
+        output.say("Forgotten.")
     elif forget_it:
-        output.say("Forgotten." if changed else "There was no such verdict.")
+        output.say("There was no such verdict.")
     else:
         output.say("Remembered: these contents are not duplicates of each other.")
 

@@ -28,5 +28,9 @@ def refuse_options(options: Mapping[str, object], reason: str) -> None:
     if not given:
         return
     listed = " and ".join(given)
-    verb = "was" if len(given) == 1 else "were"
-    raise InputError(f"{listed} {verb} given {reason}")
+    count = len(given)
+    verb = "was"
+    if count > 1:
+        verb = "were"
+    problem = f"{listed} {verb} given {reason}"
+    raise InputError(problem)

@@ -230,14 +230,15 @@ class Comparer:
         contents = self._data.contents
         alignments = {}
         unknown = []
-        for first, second in pairs:
+        for pair in pairs:
+            first, second = pair
             first_hash = contents[first].sha256
             second_hash = contents[second].sha256
             known = self._store.get(first_hash, second_hash)
             if known is None:
-                unknown.append((first, second))
+                unknown.append(pair)
             else:
-                alignments[first, second] = known
+                alignments[pair] = known
         if not unknown:
             return alignments
 

@@ -35,7 +35,9 @@ class PairStore:
         """Return the alignment of two contents, or None."""
         key = content_key(first, second)
         row = self._rows.get(key)
-        return None if row is None else Alignment(*row)
+        if row is None:
+            return None
+        return Alignment(*row)
 
     def add(self, first: bytes, second: bytes, alignment: Alignment) -> None:
         """Remember the alignment of two contents until `save`."""

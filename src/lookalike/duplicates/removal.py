@@ -204,14 +204,16 @@ def remove_copies(
     removal = _Removal(table, settings, report, progress or _ignore)
     if dry_run:
         removal.preview(groups)
-    elif groups:
-        trash = file_trash(table)
-        with hold(table.path, DUPLICATES):
-            finish_runs(table)
-            # Since the search, other runs may have removed some of them.
-            groups = _in_collection(table, groups, report)
-            if groups:
-                removal.run(groups, trash)
+        return report
+    if not groups:
+        return report
+    trash = file_trash(table)
+    with hold(table.path, DUPLICATES):
+        finish_runs(table)
+        # Since the search, other runs may have removed some of them.
+        groups = _in_collection(table, groups, report)
+        if groups:
+            removal.run(groups, trash)
     return report
 
 

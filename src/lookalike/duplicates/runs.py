@@ -84,11 +84,13 @@ def finish_runs(table: Table) -> None:
     if trash is None or not trash.is_dir():
         return
     for journal in journals(trash):
-        if not journal.is_ended or not journal.removed:
+        is_finished = journal.is_ended and journal.removed
+        if not is_finished:
             finish_run(table, journal.folder)
     # A run that was killed before it had a journal leaves an empty folder.
     with suppress(OSError):
-        for folder in trash.iterdir():
+        folders = trash.iterdir()
+        for folder in folders:
             _remove_if_empty(folder)
 
 

@@ -115,17 +115,20 @@ class Explainer:
     def _read_row(self, row_id: int) -> tuple[Image.Image, bool]:
         """Return the image of a row, or its thumbnail if it is on the web or cannot be read."""
         uris = {}
-        if 0 <= row_id < 2**63:
+        is_id = 0 <= row_id < 2**63
+        if is_id:
             uris = self._view.uris([row_id])
         if row_id not in uris:
             raise InputError(f"The collection {self._view.path} has no row {row_id}.")
         uri = uris[row_id]
         if not is_web_address(uri):
             try:
-                return imaging.decode(read_uri(uri)), False
+                content = read_uri(uri)
+                return imaging.decode(content), False
             except (OSError, ImageError):
                 pass
-        return self._thumbnail(row_id), True
+        thumbnail = self._thumbnail(row_id)
+        return thumbnail, True
 
     def _thumbnail_of(self, query: ImageQuery) -> Image.Image | None:
         """Return the thumbnail of the row with the query's path, if there is one."""

@@ -418,8 +418,9 @@ def region_query(query: Queries, region: imaging.RegionInput) -> ImageQuery:
 
 def _is_query(value: QueryInput) -> TypeGuard[Query]:
     """Return whether a value follows the protocol; `isinstance` is slow with protocols."""
-    has_rows = hasattr(value, "own_rows")
-    return has_rows and hasattr(value, "encode")
+    if not hasattr(value, "own_rows"):
+        return False
+    return hasattr(value, "encode")
 
 
 def as_queries(values: Queries) -> list[WeightedQuery]:

@@ -259,7 +259,9 @@ class Searcher:
     ) -> Sequence[VectorsF16]:
         """Return the vectors whose nearest rows are found: more than one for a text of kinds."""
         ranking = resolve_ranking(request.ranking)
-        kinds = self._texts.kinds(request.examples) if ranking is PLAIN else None
+        if ranking is not PLAIN:
+            return [vector]
+        kinds = self._texts.kinds(request.examples)
         if kinds is None:
             return [vector]
         return list(kinds)

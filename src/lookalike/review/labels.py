@@ -135,15 +135,18 @@ class _Block:
         for number in np.flatnonzero(is_doubtful):
             place = self._places[number]
             best = self._best[number]
+            score = self._scores[number]
+            agreeing = self._agreeing[number]
+            neighbors = self._totals[number, 0]
             image = rows.image(place)
             label = DoubtfulLabel(
                 id=image.id,
                 uri=image.uri,
                 label=image.label,
                 suggested=names[best],
-                score=float(self._scores[number]),
-                agreeing=int(self._agreeing[number]),
-                neighbors=int(self._totals[number, 0]),
+                score=float(score),
+                agreeing=int(agreeing),
+                neighbors=int(neighbors),
             )
             found.append(label)
         return found

@@ -125,7 +125,9 @@ def _outlier_section(outliers: Outliers) -> Section:
 
 def _label_section(labels: DoubtfulLabels) -> Section:
     found = len(labels.images)
-    verb = "fits" if found == 1 else "fit"
+    verb = "fit"
+    if found == 1:
+        verb = "fits"
     summary = (
         f"{found:,} of {labels.checked:,} labels {verb} worse than another one, "
         f"by a score above {labels.threshold:g}."
@@ -153,7 +155,9 @@ def _list_section(
 
 
 def _image_count(count: int) -> str:
-    noun = "image" if count == 1 else "images"
+    noun = "images"
+    if count == 1:
+        noun = "image"
     return f"{count:,} {noun}"
 
 

@@ -291,13 +291,16 @@ class ServedCollection:
         with self._catch_up_lock:
             # A check that began after the request arrived serves it, too.
             is_checked = arrival < self._check_start
-            if is_checked or arrival < self._next_catch_up:
+            is_pause = arrival < self._next_catch_up
+            if is_checked or is_pause:
                 return
             self._check_start = time.monotonic()
             known = self._stamp
             self.refresh(force=True)
-            if self._stamp == known:
-                self._next_catch_up = time.monotonic() + _CATCH_UP_PAUSE
+            is_unchanged = self._stamp == known
+            if is_unchanged:
+                now = time.monotonic()
+                self._next_catch_up = now + _CATCH_UP_PAUSE
 
     def _open_view(self) -> CollectionView:
         table = Table.open(self.path)

@@ -302,13 +302,16 @@ def _label_of(kind: str, content: bytes) -> str | None:
         label: object = content.decode()
         if kind == "json":
             values = json.loads(content)
-            label = values.get("label") if isinstance(values, dict) else None
+            label = None
+            if isinstance(values, dict):
+                label = values.get("label")
     except (ValueError, RecursionError):
         return None
     if isinstance(label, bool) or not isinstance(label, str | int):
         return None
     text = str(label).strip()
-    return text[:_MAX_LABEL] or None
+    shortened = text[:_MAX_LABEL]
+    return shortened or None
 
 
 @dataclass(frozen=True, slots=True)
@@ -444,11 +447,14 @@ class _ZipRead:
             with _opening_contents:
                 opened = _open_zip(self.address, self.stamp)
             info = opened.archive.getinfo(self.name)
-            _check_member_size(info.file_size)
+            size = info.file_size
+            _check_member_size(size)
             data = opened.read(info)
         except _ZIP_ERRORS as error:
-            raise OSError(errno.EIO, system_reason(error)) from error
-        if len(data) < info.file_size:
+            reason = system_reason(error)
+            raise OSError(errno.EIO, reason) from error
+        is_cut_short = len(data) < size
+        if is_cut_short:
             raise OSError(errno.EIO, "its archive is cut short")
         return data
 

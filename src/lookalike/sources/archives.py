@@ -157,8 +157,11 @@ class ArchiveSource:
         """Return whether a folder of an archive still holds images; it is never empty."""
         uri = folder
         if folder in self._kinds:
-            uri = container_prefix(self._kinds[folder], folder)
-        return FolderState.FILLED if self.exists(uri) else FolderState.MISSING
+            kind = self._kinds[folder]
+            uri = container_prefix(kind, folder)
+        if self.exists(uri):
+            return FolderState.FILLED
+        return FolderState.MISSING
 
     def devices(self) -> dict[str, str]:
         """Return nothing: archives have no file systems."""

@@ -374,8 +374,9 @@ def is_missing_in_store(error: Exception, address: str) -> bool:
 
     A local one that does not exist may be on another drive.
     """
-    is_missing = isinstance(error, FileNotFoundError)
-    return is_missing and is_stored(address)
+    if not isinstance(error, FileNotFoundError):
+        return False
+    return is_stored(address)
 
 
 class PositionedFile(io.RawIOBase):

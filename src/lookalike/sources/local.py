@@ -162,7 +162,9 @@ class LocalSource:
             is_filled = _holds_a_file(path)
         except OSError:
             is_filled = True
-        return FolderState.FILLED if is_filled else FolderState.EMPTY
+        if not is_filled:
+            return FolderState.EMPTY
+        return FolderState.FILLED
 
     def devices(self) -> dict[str, str]:
         """Return the file system of each root, and of each folder on another than its parent."""

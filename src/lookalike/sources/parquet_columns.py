@@ -167,7 +167,10 @@ class ImageColumn:
             )
         leaf = _leaf(self.name, self.is_struct)
         for cells in self.batches(leaf, group, _BATCH_ROWS):
-            yield pc.struct_field(cells, "bytes") if self.is_struct else cells
+            if self.is_struct:
+                yield pc.struct_field(cells, "bytes")
+            else:
+                yield cells
 
 
 class Cell(NamedTuple):
@@ -435,10 +438,13 @@ def _label(value: int | str | None, names: object) -> str | None:
     if isinstance(value, int) and isinstance(names, list):
         # Hugging Face marks rows without a class by -1.
         has_name = 0 <= value < len(names)
-        return str(names[value]) if has_name else None
+        if not has_name:
+            return None
+        return str(names[value])
     if value is None:
         return None
-    return str(value) or None
+    text = str(value)
+    return text or None
 
 
 @lru_cache(maxsize=_MAX_OPEN_COLUMNS)

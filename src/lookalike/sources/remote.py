@@ -251,7 +251,9 @@ class RemoteSource:
             first = next(self._listing.list(folder), None)
         except OSError:
             return FolderState.FILLED
-        return FolderState.MISSING if first is None else FolderState.FILLED
+        if first is None:
+            return FolderState.MISSING
+        return FolderState.FILLED
 
     def devices(self) -> Mapping[str, str]:
         """Return nothing: a store has no file systems."""

@@ -99,8 +99,9 @@ class Address(NamedTuple):
         scheme, _, rest = uri.partition("://")
         bucket, _, key = rest.partition("/")
         if not bucket:
+            example = f"{scheme}://bucket/folder"
             raise SourceError(
-                f"{uri!r} names no bucket. Expected an address such as {scheme}://bucket/folder."
+                f"{uri!r} names no bucket. Expected an address such as {example}."
             )
         kind = scheme.lower()
         name = key.rstrip("/")

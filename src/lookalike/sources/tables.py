@@ -172,10 +172,12 @@ class ParquetSource:
         counts: dict[str, int] = {}
         for root in self._roots.values():
             for column in self._columns(root):
-                if isinstance(column, _Unreadable):
-                    count = 0 if column.is_missing else 1
-                else:
+                if not isinstance(column, _Unreadable):
                     count = column.count
+                elif column.is_missing:
+                    count = 0
+                else:
+                    count = 1
                 uri = _uri_of(column)
                 counts[uri] = count
         return sum(counts.values())
@@ -239,15 +241,18 @@ class ParquetSource:
         """Return the state of a file or root; a folder without Parquet files is empty."""
         root = self._roots.get(folder)
         if root is None:
-            exists = READER.exists(folder)
-            return FolderState.FILLED if exists else FolderState.MISSING
-        if is_stored(root.address):
-            exists = READER.exists(container_prefix(_KIND, root.address))
-            return FolderState.FILLED if exists else FolderState.MISSING
-        if not Path(root.address).exists():
+            return _state_of_uri(folder)
+        address = root.address
+        if is_stored(address):
+            uri = container_prefix(_KIND, address)
+            return _state_of_uri(uri)
+        path = Path(address)
+        if not path.exists():
             return FolderState.MISSING
         files = list(self._files(root))
-        return FolderState.FILLED if files else FolderState.EMPTY
+        if not files:
+            return FolderState.EMPTY
+        return FolderState.FILLED
 
     def devices(self) -> dict[str, str]:
         """Return nothing: the file systems of tables are not compared."""
@@ -377,6 +382,13 @@ def _uri_of(column: ImageColumn | _Unreadable) -> str:
     if isinstance(column, _Unreadable):
         return column.uri
     return member_uri(_KIND, column.address, f"{column.name}/")
+
+
+def _state_of_uri(uri: str) -> FolderState:
+    """Return whether there is something at a uri, without a listing of it."""
+    if READER.exists(uri):
+        return FolderState.FILLED
+    return FolderState.MISSING
 
 
 def _folder_prefix(address: str) -> str:

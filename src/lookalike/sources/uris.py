@@ -166,7 +166,9 @@ def register_reader(scheme: str, reader: UriReader) -> None:
 def is_address(text: str) -> bool:
     """Return whether a text is an address, such as ``https://...``, not a path."""
     match = _ADDRESS.match(text)
-    return match is not None and match[1] is not None
+    if match is None:
+        return False
+    return match[1] is not None
 
 
 def is_web_address(uri: str) -> bool:

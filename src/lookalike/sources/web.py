@@ -193,4 +193,6 @@ def _last_folder(address: str) -> str | None:
     """Return the name of the last folder in an address, or None."""
     _, path = _split_address(address)
     name = parent_name(path)
-    return None if name is None else unquote(name)
+    if name is None:
+        return None
+    return unquote(name)

@@ -183,9 +183,11 @@ def _refuse_options_before(context: typer.Context, subcommand: str) -> None:
     """Refuse options of a search for duplicates before the name of a further command."""
     given: dict[str, object] = {}
     for parameter in context.command.params:
-        source = context.get_parameter_source(str(parameter.name))
+        name = str(parameter.name)
+        source = context.get_parameter_source(name)
+        is_given = source is not None and source.name == "COMMANDLINE"
         option = parameter.opts[0]
-        given[option] = source is not None and source.name == "COMMANDLINE"
+        given[option] = is_given
     refuse_options(
         given,
         f"before {subcommand}, which has options of its own. Write them after it: lookalike "

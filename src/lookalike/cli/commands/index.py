@@ -365,14 +365,17 @@ def _print_metadata_report(report: MetadataReport) -> None:
 def _print_withheld(report: IndexReport) -> None:
     if not report.withheld:
         return
-    missing = sum(withheld.missing for withheld in report.withheld)
+    counts = [withheld.missing for withheld in report.withheld]
+    missing = sum(counts)
     files = output.plural(missing, "image")
-    output.say(Text(f"Kept, although their files are missing: {files}", "yellow"))
+    heading = Text(f"Kept, although their files are missing: {files}", "yellow")
+    output.say(heading)
     lines = []
     for withheld in report.withheld:
         reason = _WITHHELD_REASONS[withheld.reason]
         share = f"{withheld.missing:,} of {withheld.images:,}"
-        lines.append(f"{withheld.folder}: {share}; {reason}")
+        line = f"{withheld.folder}: {share}; {reason}"
+        lines.append(line)
     output.print_list(lines)
     output.say(
         "If a drive is not mounted, mount it and index again. "
@@ -398,12 +401,13 @@ def _print_relocations(report: IndexReport) -> None:
 
 def _print_failures(report: IndexReport) -> None:
     files = output.plural(report.failed, "file")
-    heading = f"{files} could not be indexed:"
-    output.say(Text(heading, "yellow"))
-    lines = [f"{uri}: {reason}" for uri, reason in report.failures]
+    heading = Text(f"{files} could not be indexed:", "yellow")
+    output.say(heading)
+    failures = report.failures
+    lines = [f"{uri}: {reason}" for uri, reason in failures]
     output.print_list(lines)
 
-    failed_now = len(report.failures)
+    failed_now = len(failures)
     failed_before = report.failed - failed_now
     if failed_before:
         output.say(

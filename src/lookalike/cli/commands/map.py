@@ -89,16 +89,20 @@ def _print_map(computed: Map) -> None:
     for name, value in computed.parameters.items():
         shown = f"{value:.3g}" if isinstance(value, float) else value
         words = name.replace("_", " ")
-        parameters.append(f"{words} {shown}")
+        parameter = f"{words} {shown}"
+        parameters.append(parameter)
     images = output.plural(len(computed), "image")
     listed = ", ".join(parameters)
     output.say(f"{images} of {computed.space} by {computed.method} ({listed}).")
 
     quality = computed.fidelity
-    if quality["trustworthiness"] is not None:
+    trustworthiness = quality["trustworthiness"]
+    if trustworthiness is not None:
+        preservation = quality["preservation"]
+        neighbors = quality["k"]
         output.say(
-            f"Trustworthiness {quality['trustworthiness']:.3f}; "
-            f"{quality['preservation']:.0%} of the {quality['k']} nearest neighbors preserved."
+            f"Trustworthiness {trustworthiness:.3f}; "
+            f"{preservation:.0%} of the {neighbors} nearest neighbors preserved."
         )
     if computed.needs_refit:
         share = f"{computed.placed_share:.0%}"

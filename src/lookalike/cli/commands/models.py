@@ -148,7 +148,9 @@ def _list_models(*, as_json: bool) -> None:
 
 def _license(model: Model) -> str | None:
     file = model.weights
-    return None if file is None else file.license
+    if file is None:
+        return None
+    return file.license
 
 
 def _accept_license(reference: str, *, as_json: bool) -> None:

@@ -230,10 +230,13 @@ def _accepted_hosts(host: str, allowed: Sequence[str]) -> frozenset[str] | None:
     """
     from lookalike.server.settings import LOOPBACK
 
-    if host not in LOOPBACK and not allowed:
+    is_local = host in LOOPBACK
+    if not is_local and not allowed:
         return None
+    own_name = host.lower()
     names = [name.lower() for name in allowed]
-    return LOOPBACK | {host.lower(), *names}
+    accepted = {own_name, *names}
+    return LOOPBACK | accepted
 
 
 def _existing_folders(roots: Sequence[Path]) -> tuple[Path, ...]:

@@ -234,15 +234,18 @@ def _of_tier(group: DuplicateGroup, tier: _AnyTier | None) -> DuplicateGroup:
 
 def _describe_group(view: CollectionView, group: DuplicateGroup) -> dict[str, Any]:
     images = [group.keeper, *group.copies]
-    ids = np.array([image.id for image in images], np.int64)
+    image_ids = [image.id for image in images]
+    ids = np.array(image_ids, np.int64)
+    rows = view.row_cache.rows(ids)
     described = []
-    for row, image in zip(view.row_cache.rows(ids), images, strict=True):
+    for row, image in zip(rows, images, strict=True):
+        explanation = explain_copy(image)
         # The row itself belongs to the cache.
         fields = {
             **row,
             "format": image.format,
             "tier": image.tier,
-            "explanation": explain_copy(image),
+            "explanation": explanation,
             "figures": describe_figures(image),
             "is_protected": image.is_protected,
         }
