@@ -412,14 +412,18 @@ def _are_consecutive(first: ImageRow, second: ImageRow) -> bool:
     if first_folder != second_folder:
         return False
     first_name = _NUMBERED.fullmatch(first_stem)
+    if first_name is None:
+        return False
     second_name = _NUMBERED.fullmatch(second_stem)
-    if first_name is None or second_name is None:
+    if second_name is None:
         return False
     first_prefix, first_number = first_name.groups()
     second_prefix, second_number = second_name.groups()
     if first_prefix != second_prefix:
         return False
-    steps = abs(int(first_number) - int(second_number))
+    first_frame = int(first_number)
+    second_frame = int(second_number)
+    steps = abs(first_frame - second_frame)
     return steps <= _BURST_FRAMES
 
 

@@ -101,8 +101,9 @@ class Batcher(Generic[BatchRequest, RequestResult]):
             waiting = self._waiting.popleft()
             future = waiting.future
             # The client of a completed future has disconnected.
-            if not future.done():
-                batch.append(waiting)
+            if future.done():
+                continue
+            batch.append(waiting)
         return batch
 
     def _finish_batch(

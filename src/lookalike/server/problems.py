@@ -211,8 +211,10 @@ def to_problem(error: Exception) -> Problem:
         return invalid_request(field_errors(errors))
     if isinstance(error, HTTPException):
         title = HTTPStatus(error.status_code).phrase
+        detail = f"{error.detail}."
         # Starlette's own details repeat the title.
-        detail = "" if error.detail == title else f"{error.detail}."
+        if error.detail == title:
+            detail = ""
         return Problem(error.status_code, title, detail, headers=error.headers)
     if isinstance(error, ClientDisconnect):
         detail = (

@@ -123,8 +123,9 @@ class RowCache:
         column = self._columns[self.tag_column]
         lists = _values_at(column, positions)
         for row, tags in zip(rows, lists, strict=True):
-            if tags is not None:
-                row["tags"] = tags
+            if tags is None:
+                continue
+            row["tags"] = tags
 
     def row(self, row_id: int) -> dict[str, Any] | None:
         """Return one row, or None for an unknown id."""

@@ -183,8 +183,12 @@ class GzipRanges:
         while decompressor.position < end:
             position = decompressor.position
             # Bytes before the start are passed over.
-            rest = start - position if position < start else end - position
-            data = decompressor.read(min(rest, _OUTPUT_BYTES))
+            goal = end
+            if position < start:
+                goal = start
+            rest = goal - position
+            size = min(rest, _OUTPUT_BYTES)
+            data = decompressor.read(size)
             if not data:
                 break
             if position >= start:

@@ -190,8 +190,9 @@ class LocalSource:
         for path in self._files:
             yield self._item(path, None)
         for path, problem in walk:
-            if path not in self._files:
-                yield self._item(path, problem)
+            if path in self._files:
+                continue
+            yield self._item(path, problem)
 
     def _item(self, path: str, problem: str | None) -> Item:
         """Return the Item of a path. `problem` is the reason if the walk could not read it."""

@@ -316,7 +316,10 @@ def _can_hold_images(schema: pa.Schema, name: str) -> bool:
     kind = schema.field(name).type
     if pa.types.is_struct(kind):
         index = kind.get_field_index("bytes")
-        return index >= 0 and _is_bytes(kind.field(index).type)
+        if index < 0:
+            return False
+        field = kind.field(index)
+        return _is_bytes(field.type)
     return _is_bytes(kind)
 
 

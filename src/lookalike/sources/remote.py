@@ -300,20 +300,24 @@ class RemoteSource:
             yield self._item_named(uri)
         for root in self.roots:
             try:
-                for file in self._chosen_files(root, scan.selection):
+                chosen = self._chosen_files(root, scan.selection)
+                for file in chosen:
                     scan.counts[root] += 1
-                    if file.uri not in self._files:
-                        yield self._item(file)
+                    if file.uri in self._files:
+                        continue
+                    yield self._item(file)
             except OSError as error:
                 scan.failed_roots.add(root)
-                yield _failed_listing(root, scan.counts[root], error)
+                count = scan.counts[root]
+                yield _failed_listing(root, count, error)
 
     def _chosen_files(self, root: str, selection: Selection) -> Iterator[RemoteFile]:
         prefix = _prefix(root)
         for file in self._listing.list(root):
             path = file.uri.removeprefix(prefix)
-            if selection.includes(path):
-                yield file
+            if not selection.includes(path):
+                continue
+            yield file
 
     def _item_named(self, uri: str) -> Item:
         """Return the Item of a file that was named by itself."""

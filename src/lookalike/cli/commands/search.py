@@ -265,7 +265,9 @@ def _strength(gamma: float | None, *negatives: list[str] | None) -> float:
             "without --negative or --negative-text, whose strength it is. Give one, or leave it "
             "out.",
         )
-    return _DEFAULT_GAMMA if gamma is None else gamma
+    if gamma is None:
+        return _DEFAULT_GAMMA
+    return gamma
 
 
 @contextmanager
