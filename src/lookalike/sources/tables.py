@@ -202,9 +202,11 @@ class ParquetSource:
         root = self._roots.get(folder)
         if root is None:
             return uri_prefixes(folder)
-        prefix = container_prefix(_KIND, root.address)
+        address = root.address
         if root.is_folder:
-            prefix = _folder_prefix(root.address)
+            prefix = _folder_prefix(address)
+        else:
+            prefix = container_prefix(_KIND, address)
         return [prefix]
 
     def exists(self, uri: str) -> bool:
