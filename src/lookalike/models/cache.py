@@ -44,10 +44,12 @@ class EmbedderCache:
     def _get(self, model: Model) -> embedder.Embedder:
         requested = _embedder_key(model)
         embedders = self._embedders
-        if requested not in embedders:
+        is_loaded = requested in embedders
+        if not is_loaded:
             loaded = self._load(model)
             # Loading adds the hash of the graph; later requests may name it.
-            actual = _embedder_key(loaded.model)
+            loaded_model = loaded.model
+            actual = _embedder_key(loaded_model)
             embedders[requested] = loaded
             embedders[actual] = loaded
         return embedders[requested]

@@ -81,7 +81,9 @@ def _crop_side_at(model: Model, size: tuple[int, int]) -> int | None:
     side = model.crop_side
     if side is None:
         return None
-    scale = min(size) / min(model.size)
+    image_side = min(size)
+    model_side = min(model.size)
+    scale = image_side / model_side
     return round(scale * side)
 
 

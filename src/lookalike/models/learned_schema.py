@@ -46,7 +46,8 @@ def _has_plain_fields(table: Mapping[str, Any]) -> bool:
         return False
     if not isinstance(table["base_unit_length"], bool):
         return False
-    if table["purpose"] not in get_args(Purpose):
+    purposes = get_args(Purpose)
+    if table["purpose"] not in purposes:
         return False
     return _is_provenance(table["provenance"])
 

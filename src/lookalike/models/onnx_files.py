@@ -118,9 +118,11 @@ def _needed_for(graph: Any, output: str) -> tuple[set[str], set[int]]:
     """Return the names of all values that an output needs, and the places of their nodes."""
     needed = {output}
     places = set()
+    nodes = graph.node
+    count = len(nodes)
     # Each node comes after those that make its inputs.
-    for place in reversed(range(len(graph.node))):
-        node = graph.node[place]
+    for place in reversed(range(count)):
+        node = nodes[place]
         if needed.isdisjoint(node.output):
             continue
         places.add(place)
@@ -145,8 +147,10 @@ def _inner_names(node: Any) -> Iterator[str]:
 def _may_have_data_files(path: Path) -> bool:
     """Search the file for a word that all external data needs; importing onnx takes much longer."""
     with path.open("rb") as file:
-        size = path.stat().st_size
-        if size == 0:
+        status = path.stat()
+        size = status.st_size
+        is_empty = size == 0
+        if is_empty:
             return False
         descriptor = file.fileno()
         with mmap.mmap(descriptor, size, access=mmap.ACCESS_READ) as content:

@@ -70,12 +70,15 @@ def _detect_format(path: Path) -> tuple[str, Callable[[Path], dict[str, Tensor]]
     suffix = path.suffix
     # A safetensors file begins with 8 bytes for the length of a JSON object.
     begins_as_json = head[8:] == b"{"
-    if suffix == ".safetensors" or begins_as_json:
+    is_safetensors = suffix == ".safetensors" or begins_as_json
+    if is_safetensors:
         return "safetensors", safetensors.load_file
     begins_as_hdf5 = head.startswith(_HDF5_MAGIC)
-    if suffix in {".h5", ".hdf5"} or begins_as_hdf5:
+    is_hdf5 = suffix in {".h5", ".hdf5"} or begins_as_hdf5
+    if is_hdf5:
         return "Keras", _read_keras
-    if zipfile.is_zipfile(path):
+    is_archive = zipfile.is_zipfile(path)
+    if is_archive:
         return "PyTorch", _read_zip
     return "PyTorch", _read_legacy
 

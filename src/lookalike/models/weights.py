@@ -93,20 +93,23 @@ def find_graph_file(model: Model) -> Path:
     beside = path.with_name(data_name)
     # The hub's cache has links to files elsewhere, and ONNX Runtime reads only beside the graph.
     is_link = path.is_symlink() or data_path.is_symlink()
-    if data_path == beside and not is_link:
+    is_beside = data_path == beside
+    if is_beside and not is_link:
         return path
 
     # The hash keeps the data of graphs apart, whose names the graphs determine.
     digest = sha256_of(path)
     prefix = digest[:8]
-    folder = _cache_folder() / f"{prefix}-{model.name}"
+    folder_name = f"{prefix}-{model.name}"
+    folder = _cache_folder() / folder_name
     try:
         _copy_into(folder, data_path, data_name)
         return _copy_into(folder, path, path.name)
     except OSError as error:
+        reason = error.strerror or error
         raise WeightsError(
             f"The graph of the model {model.name!r} and its data cannot be copied to {folder}: "
-            f"{error.strerror or error}. Free some space, or name another folder in XDG_CACHE_HOME."
+            f"{reason}. Free some space, or name another folder in XDG_CACHE_HOME."
         ) from error
 
 
@@ -248,7 +251,8 @@ def _local_paths(model: Model, file: Weights) -> Iterator[Path]:
         module = _locate_package(file.package)
         if module is not None:
             place = module.parent
-            yield place / "models" / file.file
+            models_folder = place / "models"
+            yield models_folder / file.file
             yield place / file.file
     if file.hub is not None:
         hub_file = _HubFile.parse(model, file)
@@ -284,9 +288,11 @@ def _verify_hash(model: Model, file: Weights, path: Path) -> Path:
     else:
         return path
     actual = _hash_of(path, algorithm)
-    if actual != expected.lower():
+    promised = expected.lower()
+    if actual != promised:
+        location = path.resolve()
         raise WeightsError(
-            f"The file {path.resolve()} of the model {model.name!r} is not the promised file: its "
+            f"The file {location} of the model {model.name!r} is not the promised file: its "
             f"{algorithm} is {actual}, expected {expected}. {_replacement(file)}"
         )
     return path

@@ -94,16 +94,18 @@ def _blocks(depth: float) -> list[_Stage]:
     """Return one entry per block. Only a stage's first block has its stride."""
     blocks: list[_Stage] = []
     first, *_, last = _STAGES
+    ends = {first, last}
     for stage in _STAGES:
         repeat = stage.repeat
         # Lite does not scale the first and the last stage.
-        is_scaled = stage not in {first, last}
+        is_scaled = stage not in ends
         if is_scaled:
             scaled = repeat * depth
             repeat = math.ceil(scaled)
         blocks.append(stage)
         later_block = stage._replace(stride=1)
-        for _ in range(1, repeat):
+        later_count = repeat - 1
+        for _ in range(later_count):
             blocks.append(later_block)
     return blocks
 

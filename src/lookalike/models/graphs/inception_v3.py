@@ -224,7 +224,8 @@ def _convolution_names() -> list[str]:
     names = []
     for block, branches in _BLOCKS.items():
         for branch in branches:
-            for name, layer in _named_layers(block, branch):
+            layers = _named_layers(block, branch)
+            for name, layer in layers:
                 if isinstance(layer, _Conv):
                     names.append(name)
                 elif isinstance(layer, _Fork):

@@ -30,7 +30,8 @@ def open_onnxruntime(
     options.intra_op_num_threads = threads
     options.log_severity_level = _LOG_ERRORS_ONLY
     # Decoding shares the cores: a thread that waits for work must not spin.
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    spinning = "session.intra_op.allow_spinning"
+    options.add_session_config_entry(spinning, "0")
     graph = source if isinstance(source, bytes) else str(source)
     providers = ["CPUExecutionProvider"]
     disabled = [] if fold else ["ConstantFolding"]

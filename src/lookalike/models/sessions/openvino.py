@@ -97,7 +97,8 @@ class OpenVinoSession:
         """Return the inference request of this thread."""
         state = self._thread_state
         if not hasattr(state, "request"):
-            state.request = self._compiled.create_infer_request()
+            new_request = self._compiled.create_infer_request()
+            state.request = new_request
         return state.request
 
 

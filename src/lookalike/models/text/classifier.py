@@ -169,11 +169,13 @@ class ClassifierReader:
         """Return the names of the classes that weigh most among some names."""
         weights_of_classes = self._weigh_classes(near)
         order = np.argsort(-weights_of_classes, kind="stable")
+        names = self._table.names
         heaviest = []
         for number in order[:_MAX_SHOWN]:
-            if weights_of_classes[number] == 0:
+            weight = weights_of_classes[number]
+            if weight == 0:
                 break
-            class_name = self._table.names[number]
+            class_name = names[number]
             heaviest.append(class_name)
         return tuple(heaviest)
 
@@ -243,7 +245,8 @@ def _mean_of_directions(groups: Iterable[VectorsF32]) -> VectorsF32:
 def _kinds_of(rows: VectorsF32) -> VectorsF32 | None:
     """Return the direction of each kind among some classes; None if all are of one kind."""
     groups = split_by_direction(rows)
-    if len(groups) == 1:
+    has_one_kind = len(groups) == 1
+    if has_one_kind:
         return None
     directions = [_direction(group) for group in groups]
     return np.stack(directions)

@@ -195,7 +195,8 @@ class WordTable:
         suggestions: list[str] = []
         # Of several unknown words, the first one is corrected.
         if unknown:
-            searched = unknown[0][:_MAX_LETTERS]
+            first = unknown[0]
+            searched = first[:_MAX_LETTERS]
             suggestions = difflib.get_close_matches(
                 searched, self.words, n=_SUGGESTIONS, cutoff=_LEAST_ALIKE
             )
@@ -206,7 +207,8 @@ class WordTable:
             message += f"The nearest known words are: {listed}."
         else:
             count = len(self.words)
-            message += f"Known are {count:,} English nouns for objects and animals."
+            nouns = f"{count:,} English nouns for objects and animals"
+            message += f"Known are {nouns}."
         message += f" {hint}"
         return UnknownWordsError(message, suggestions)
 

@@ -104,10 +104,12 @@ class Tagger:
         """
         count = len(vectors)
         tags = []
-        for start in range(0, count, _ROWS_OF_BLOCK):
+        starts = range(0, count, _ROWS_OF_BLOCK)
+        for start in starts:
             end = start + _ROWS_OF_BLOCK
             block = vectors[start:end]
-            tags += self._tag_block(block)
+            tags_of_block = self._tag_block(block)
+            tags += tags_of_block
         return tags
 
     def _tag_block(self, vectors: VectorsF32) -> list[list[str]]:

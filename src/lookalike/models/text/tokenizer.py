@@ -203,7 +203,8 @@ def _is_latin(character: str) -> bool:
         return True
     # The name of a letter begins with its alphabet. Compatible forms, such as ª, become letters.
     plain = unicodedata.normalize("NFKC", character)
-    name = unicodedata.name(plain[0], "")
+    letter = plain[0]
+    name = unicodedata.name(letter, "")
     return name.startswith("LATIN")
 
 

@@ -67,7 +67,8 @@ class _LastTower:
     def get(self, model: Model) -> TextEmbedder:
         fingerprint = model.fingerprint
         with self._lock:
-            if self._tower is None or self._fingerprint != fingerprint:
+            is_of_another = self._fingerprint != fingerprint
+            if self._tower is None or is_of_another:
                 # Two towers at once may need more memory than there is.
                 self._tower = None
                 self._tower = load_text(model)
