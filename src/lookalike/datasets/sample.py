@@ -199,7 +199,8 @@ def _choose_subject_colors(
 
 def _color_difference(first: Color, second: Color) -> int:
     total = 0
-    for a, b in zip(first, second, strict=True):
+    channels = zip(first, second, strict=True)
+    for a, b in channels:
         difference = a - b
         total += abs(difference)
     return total

@@ -139,8 +139,10 @@ def heat_colors(heat: VectorsF32) -> npt.NDArray[np.uint8]:
 
 def _shares(heat: VectorsF32) -> VectorsF32:
     """Return each value as a share of the largest, from 0 to 1."""
-    largest = float(heat.max())
-    if largest <= 0:
+    hottest = heat.max()
+    largest = float(hottest)
+    is_cold = largest <= 0
+    if is_cold:
         return np.zeros_like(heat)
     divisor = np.float32(largest)
     scaled = heat / divisor

@@ -103,12 +103,14 @@ def _image_lines(review: Review) -> Iterator[_Line]:
     for section in sections(review):
         title = section.title
         note = section.summary
-        if section.part == "clusters":
+        has_clusters = section.part == "clusters"
+        if has_clusters:
             yield _Line(title, note, ())
             yield from _cluster_lines(section.groups)
             continue
         for group in section.groups:
-            yield _Line(title, note, group.images[:_IMAGES_PER_LINE])
+            first_images = group.images[:_IMAGES_PER_LINE]
+            yield _Line(title, note, first_images)
 
 
 def _cluster_lines(groups: Sequence[ImageGroup]) -> Iterator[_Line]:

@@ -139,12 +139,14 @@ def _png_code_points(data: bytes) -> tuple[int, int] | None:
 def _avif_code_points(data: bytes) -> tuple[int, int] | None:
     """Return the primaries and the transfer of the first color box of an AVIF file."""
     start = data.find(_NCLX, 0, _BOX_BYTES)
-    if start < 0:
+    is_absent = start < 0
+    if is_absent:
         return None
     end = start + _NCLX_BYTES
     box = data[start:end]
     fields = box[8:]
-    if len(fields) < 4:
+    is_cut_off = len(fields) < 4
+    if is_cut_off:
         return None
     primaries, transfer = struct.unpack(">HH", fields)
     return primaries, transfer

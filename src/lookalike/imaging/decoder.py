@@ -257,14 +257,16 @@ def _read_camera_raw(data: bytes, limits: _Limits) -> _Decoded:
     if image is not None:
         return _Decoded(image, image.size)
     stored = preview.jpeg or b""
-    if not stored.startswith(jpeg.JPEG_SIGNATURE):
+    is_jpeg = stored.startswith(jpeg.JPEG_SIGNATURE)
+    if not is_jpeg:
         raise unread("a camera file without a preview")
 
     decoded = _read_jpeg(stored, limits)
     image = decoded.image
     exif = image.getexif()
     # Some previews state their orientation. The others have the camera's.
-    if ExifTags.Base.Orientation not in exif:
+    states_orientation = ExifTags.Base.Orientation in exif
+    if not states_orientation:
         orientation = preview.orientation
         set_orientation(image, orientation)
     return decoded
@@ -328,13 +330,15 @@ def _read_with_pillow(
     tile_pixels = _tile_pixels(image)
     unpacked_pixels = max(pixels, tile_pixels)
     check_pixels(unpacked_pixels, max_pixels)
-    if "progressive" in image.info:
+    is_progressive = "progressive" in image.info
+    if is_progressive:
         _check_scans(data, pixels)
 
     # Some formats check the cap again while loading. Only images above it wait for one another.
     with pillow_cap_for(pixels, max_pixels):
         if side is not None:
-            image.draft(None, (side, side))
+            smallest_size = (side, side)
+            image.draft(None, smallest_size)
         image.load()
         add_color(image, data)
         visible = _visible(image)
@@ -345,7 +349,8 @@ def _visible(image: Image.Image) -> Image.Image:
     """Return the frame and the channels that a viewer shows."""
     is_bitmap = image.format in _BITMAPS
     # Many programs leave the fourth byte of a pixel at zero.
-    if is_bitmap and has_no_opacity(image):
+    has_unused_alpha = is_bitmap and has_no_opacity(image)
+    if has_unused_alpha:
         return image.convert("RGB")
     return first_frame_with_content(image)
 
@@ -385,9 +390,11 @@ def _image_error(error: Exception, max_pixels: int) -> ImageError:
         second_number = numbers[2]
         height = int(second_number or 1)
         pixels = width_or_pixels * height
-        if pixels > max_pixels:
+        is_too_large = pixels > max_pixels
+        if is_too_large:
             return too_many_pixels(pixels, max_pixels)
-    if text.startswith("Unsupported BMP"):
+    is_unknown_bitmap = text.startswith("Unsupported BMP")
+    if is_unknown_bitmap:
         _, kind = text.split(maxsplit=1)
         return unread(kind)
     return ImageError(_DAMAGED)

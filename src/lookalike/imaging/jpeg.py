@@ -207,7 +207,8 @@ def _add_frame(structure: _Structure, marker: int, segment: bytes) -> None:
 
 def _add_scan(structure: _Structure, segment: bytes) -> None:
     """Note the components of a scan, and the coefficients whose last bit it gives."""
-    if len(segment) < 6:
+    is_cut_off = len(segment) < 6
+    if is_cut_off:
         return
     # The number of components stands before them, the range of coefficients behind them.
     listed = segment[1:-3]
@@ -215,9 +216,11 @@ def _add_scan(structure: _Structure, segment: bytes) -> None:
     structure.last_scan = tuple(numbers)
     first, last, bits = segment[-3:]
     lowest_bit = bits & 15
-    if lowest_bit > 0:
+    is_refined_later = lowest_bit > 0
+    if is_refined_later:
         return
-    end = min(last + 1, _COEFFICIENTS)
+    after_last = last + 1
+    end = min(after_last, _COEFFICIENTS)
     coefficients = range(first, end)
     for number in numbers:
         component = structure.components.get(number)
@@ -241,14 +244,17 @@ def _ends_in_last_interval(structure: _Structure, body: bytes) -> bool:
         return False
     row, rows = _mcu_counts(structure)
     count = row * rows
-    intervals_before = (count - 1) // interval
+    last_mcu = count - 1
+    intervals_before = last_mcu // interval
     start = structure.last_scan_start
     markers = _RESTART_MARKER.findall(body, start)
-    if len(markers) != intervals_before:
+    has_all_markers = len(markers) == intervals_before
+    if not has_all_markers:
         return False
     mcus_before = intervals_before * interval
     last_interval = count - mcus_before
-    most = max(row, count * _MAX_MISSING)
+    tolerated = count * _MAX_MISSING
+    most = max(row, tolerated)
     return last_interval <= most
 
 

@@ -51,7 +51,8 @@ def jpeg_xl_size(data: bytes) -> tuple[int, int]:
         If the file has no codestream.
     """
     codestream = data
-    if not data.startswith(_CODESTREAM):
+    is_bare = data.startswith(_CODESTREAM)
+    if not is_bare:
         codestream = _codestream(data)
     if not codestream.startswith(_CODESTREAM):
         problem = "a JPEG XL file without a codestream"

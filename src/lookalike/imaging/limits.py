@@ -22,10 +22,12 @@ def too_many_pixels(pixels: int, max_pixels: int) -> ImageError:
     limit = f"{max_megapixels:,.4g}"
     megapixels = pixels / 1e6
     count = f"{megapixels:.4g}"
-    if megapixels > 1000:
+    is_huge = megapixels > 1000
+    if is_huge:
         count = f"{megapixels:,.0f}"
     reason = f"{count} megapixels, more than the limit of {limit}"
-    return ImageError(reason, "--max-megapixels raises it")
+    hint = "--max-megapixels raises it"
+    return ImageError(reason, hint)
 
 
 def unread(kind: str, extra: str | None = None) -> FormatError:

@@ -54,7 +54,8 @@ def prepare(image: Image.Image, model: Model) -> npt.NDArray[np.uint8]:
     """
     height, width = model.size
     box = None
-    if model.resize == "crop":
+    is_cropped = model.resize == "crop"
+    if is_cropped:
         box = center_box(image, model)
     resampling = _FILTERS[model.filter]
     resized = image.resize(

@@ -77,12 +77,14 @@ def profile_from_gamma(
         x and y of white, red, green and blue; sRGB's if None.
     """
     low, high = _GAMMAS
-    if not low <= gamma <= high:
+    is_usual = low <= gamma <= high
+    if not is_usual:
         return None
     chosen = chromaticities or _SRGB
     curve = _power(1 / gamma)
     ratio = gamma / _SRGB_GAMMA
-    is_srgb_curve = abs(ratio - 1) <= _SAME_GAMMA
+    difference = abs(ratio - 1)
+    is_srgb_curve = difference <= _SAME_GAMMA
     if is_srgb_curve:
         curve = _srgb_curve
     is_srgb = np.allclose(chosen, _SRGB, atol=0.001)
@@ -97,7 +99,8 @@ def profile_from_code_points(primaries: int, transfer: int) -> bytes | None:
     curve = _transfer_curve(transfer)
     chromaticities = _PRIMARIES.get(primaries, _SRGB)
     is_srgb = chromaticities == _SRGB
-    if is_srgb and curve is _srgb_curve:
+    is_srgb_curve = curve is _srgb_curve
+    if is_srgb and is_srgb_curve:
         return None
     return _profile(chromaticities, curve)
 

@@ -32,7 +32,8 @@ def sample_range(values: npt.NDArray[Any]) -> tuple[float, float]:
     largest.
     """
     sample = values.dtype
-    if sample.kind == "f":
+    is_float = sample.kind == "f"
+    if is_float:
         white = _float_white(values)
         return 0.0, white
     smallest = values.min()
@@ -45,9 +46,10 @@ def sample_range(values: npt.NDArray[Any]) -> tuple[float, float]:
     limits = np.iinfo(sample)
     full = float(limits.max)
     whites: tuple[float, ...] = (full,)
-    if limits.bits == 16:
+    bits = limits.bits
+    if bits == 16:
         whites = (*_WHITES_16_BITS, full)
-    if limits.bits > 16:
+    if bits > 16:
         whites = _WHITES_32_BITS
     white = _smallest_white(brightest, whites)
     return 0.0, white
