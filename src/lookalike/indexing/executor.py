@@ -145,7 +145,8 @@ class ThreadExecutor:
                 reads = worker.begin(batch)
                 future = pool.submit(self._work, worker, batch, reads)
                 pending.append(future)
-                if len(pending) >= self._window:
+                is_full = len(pending) >= self._window
+                if is_full:
                     yield self._next_results()
         while pending:
             yield self._next_results()

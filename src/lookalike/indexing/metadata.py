@@ -398,10 +398,11 @@ def _narrowest_kind(texts: pa.Array) -> Kind:
 
 
 def _kind_of(values: pa.Array) -> Kind:
+    own_type = values.type
     for kind, arrow_type in ARROW_TYPES.items():
-        if arrow_type == values.type:
+        if arrow_type == own_type:
             return kind
-    problem = f"a column of {values.type} was not converted to a known kind"
+    problem = f"a column of {own_type} was not converted to a known kind"
     raise AssertionError(problem)
 
 

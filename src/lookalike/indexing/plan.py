@@ -267,7 +267,8 @@ class Plan:
     def _record_devices(self, kept_by_root: Mapping[str, list[MissingRow]]) -> None:
         """Store the file systems of the folders, if they differ from the stored ones."""
         table = self._table
-        if self._updated_devices(kept_by_root) == table.devices:
+        updated = self._updated_devices(kept_by_root)
+        if updated == table.devices:
             return
         # A read-only collection keeps the old ones.
         with suppress(ReadOnlyError):
@@ -289,9 +290,11 @@ class Plan:
             current_below = self._only_in(root, current)
             if not current_below:
                 continue
-            for folder in self._only_in(root, recorded):
+            recorded_below = self._only_in(root, recorded)
+            for folder in recorded_below:
                 del devices[folder]
-            devices |= next_devices(kept, recorded, current_below)
+            newer = next_devices(kept, recorded, current_below)
+            devices |= newer
         return devices
 
     def _only_in(self, root: str, devices: Mapping[str, str]) -> dict[str, str]:

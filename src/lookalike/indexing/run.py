@@ -318,10 +318,12 @@ def _open_or_create(
         existing_models = table.models
         kinds = table.metadata
         has_rows = _has_rows(table, source)
-    if not has_rows and _is_empty(source):
+    finds_nothing = not has_rows and _is_empty(source)
+    if finds_nothing:
         raise source.empty_error()
 
-    if table is None and not models:
+    needs_default = table is None and not models
+    if needs_default:
         models = [registry.resolve("auto")]
     ready_models = _load_new_models(models, existing_models, embedders)
     if metadata_file is not None:
@@ -330,8 +332,8 @@ def _open_or_create(
         metadata_file.fit(kinds, spaces)
 
     if tags:
-        all_models = {**existing_models}
-        all_models |= {model.name: model for model in ready_models}
+        new_models = {model.name: model for model in ready_models}
+        all_models = {**existing_models, **new_models}
         _check_taggable(kinds, all_models, metadata_file)
 
     if table is None:
@@ -339,7 +341,8 @@ def _open_or_create(
         try:
             return Table.create(collection, ready_models)
         except CollectionError:
-            if not Table.exists(collection):
+            exists_now = Table.exists(collection)
+            if not exists_now:
                 raise
             # Another process has created it since the check.
             table = Table.open(collection)
@@ -364,7 +367,8 @@ def _check_taggable(
 
 def _tag_new(table: Table, settings: IndexSettings) -> TagReport | None:
     """Tag the images without tags, if that is asked for or the collection has tags."""
-    has_column = tag_column(table.metadata) is not None
+    column = tag_column(table.metadata)
+    has_column = column is not None
     if not settings.tags and not has_column:
         return None
     # An index run without tags loads nothing of them.

@@ -231,7 +231,8 @@ def _select_ids(table: Table, clause: str) -> Ids:
     none = np.empty(0, np.int64)
     found = [none]
     columns = ["uri"]
-    for batch in table.scan(columns, clause):
+    batches = table.scan(columns, clause)
+    for batch in batches:
         batch_ids = row_ids(batch)
         found.append(batch_ids)
     ids = np.concatenate(found)

@@ -384,7 +384,8 @@ class Worker:
             image.sha256 = sha256
             self._find_stored(image, sha256)
             has_stored_vectors = image.source_id is not None
-            if image.spaces and not has_stored_vectors:
+            needs_pixels = image.spaces and not has_stored_vectors
+            if needs_pixels:
                 self._decode(image, data)
         except OSError as error:
             reason = error.strerror or error
@@ -409,11 +410,13 @@ class Worker:
         """Find a content in the trash; of several rows, one with the most Spaces counts."""
         fewest = image.spaces
         for spaces, contents in self._trash.items():
-            if contents.find(sha256) is None:
+            is_absent = contents.find(sha256) is None
+            if is_absent:
                 continue
             image.is_in_trash = True
             missing = _without(image.spaces, spaces)
-            if len(missing) < len(fewest):
+            has_fewer = len(missing) < len(fewest)
+            if has_fewer:
                 fewest = missing
         image.spaces = fewest
 
