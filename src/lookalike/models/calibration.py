@@ -103,10 +103,12 @@ class _Statistics:
 
 def _open_session(proto: onnx.ModelProto, names: list[str]) -> ort.InferenceSession:
     """Return a session whose outputs are the named tensors."""
-    outputs = proto.graph.output
+    graph = proto.graph
+    outputs = graph.output
     del outputs[:]
+    number_type = TensorProto.FLOAT
     for name in names:
-        output = helper.make_tensor_value_info(name, TensorProto.FLOAT, None)
+        output = helper.make_tensor_value_info(name, number_type, None)
         outputs.append(output)
     content = proto.SerializeToString()
     providers = ["CPUExecutionProvider"]

@@ -113,12 +113,14 @@ class CellNetworks:
             As `load_cells`.
         """
         key = model.fingerprint
+        networks = self._networks
         with self._lock:
-            network = self._networks.get(key)
+            network = networks.get(key)
             if network is None:
                 network = load_cells(model, threads=self._threads)
-                self._networks[key] = network
-            self._networks.move_to_end(key)
-            if len(self._networks) > self._capacity:
-                self._networks.popitem(last=False)
+                networks[key] = network
+            networks.move_to_end(key)
+            is_too_full = len(networks) > self._capacity
+            if is_too_full:
+                networks.popitem(last=False)
         return network

@@ -283,13 +283,15 @@ class OnnxEmbedder:
         size = self.model.batch or IMAGES_AT_ONCE[runtime]
         padded = images
         # A graph exported for a fixed number of images gets that number.
-        fixed = _fixed_batch(self._input) or self._batch
+        exported = _fixed_batch(self._input)
+        fixed = exported or self._batch
         if fixed is not None:
             size = fixed
             padded = _pad_to_multiple(images, fixed)
 
         parts = []
-        for batch in _batches_of(padded, size):
+        batches = _batches_of(padded, size)
+        for batch in batches:
             part = run(batch)
             parts.append(part)
         values = np.concatenate(parts)
@@ -302,14 +304,16 @@ class OnnxEmbedder:
         values = self._run_graph(images)
         is_built = self._normalizes
         is_averaged = is_built or self.model.pooling == "mean"
-        if values.ndim != 4 or not is_averaged:
+        is_map = values.ndim == 4
+        if not is_map or not is_averaged:
             shape = list(values.shape)
             raise ModelError(
                 f"The graph {self._graph_name} gives an array of shape {shape}; expected a feature "
                 "map of four dimensions, whose cells pooling averages. Name an output before the "
                 'pooling in a .toml description, with pooling = "mean".'
             )
-        if is_built or self.model.layout == "NCHW":
+        has_channels_first = is_built or self.model.layout == "NCHW"
+        if has_channels_first:
             values = values.transpose(0, 2, 3, 1)
         return values.astype(np.float32)
 
@@ -317,13 +321,15 @@ class OnnxEmbedder:
         """Run the graph once and return its pooled output, before normalization to unit length."""
         values = self._run_graph(images)
         # A graph that is built here pools its output itself.
-        if not self._normalizes and values.ndim >= 2:
+        needs_pooling = not self._normalizes and values.ndim >= 2
+        if needs_pooling:
             values = _pool(self.model, values)
         count = len(images)
         dim = self.model.dim
         shape = list(values.shape)
         expected = [count, dim]
-        if shape != expected:
+        is_expected = shape == expected
+        if not is_expected:
             raise ModelError(
                 f"The graph {self._graph_name} gave an array of shape {shape} for "
                 f"{count} images; expected {expected}. "

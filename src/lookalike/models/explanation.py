@@ -199,17 +199,23 @@ def explain_difference(
     match_input = imaging.prepare(match, model)
     query_pixels = query_input.astype(np.float32)
     match_pixels = match_input.astype(np.float32)
-    difference = np.abs(query_pixels - match_pixels) / 255
+    signed = query_pixels - match_pixels
+    levels = np.abs(signed)
+    difference = levels / 255
     heat: VectorsF32 = difference.mean(axis=2)
-    mean_difference = float(heat.mean())
+    mean_heat = heat.mean()
+    mean_difference = float(mean_heat)
+    similarity = 1 - mean_difference
     query_area = _seen_area(query, model)
     match_area = _seen_area(match, model)
+    explained_query = ExplainedImage(query, heat, query_area)
+    explained_match = ExplainedImage(match, heat, match_area)
     return Explanation(
         space=space,
         kind="difference",
-        similarity=1 - mean_difference,
-        query=ExplainedImage(query, heat, query_area),
-        match=ExplainedImage(match, heat, match_area),
+        similarity=similarity,
+        query=explained_query,
+        match=explained_match,
     )
 
 

@@ -235,7 +235,8 @@ def _is_template(value: object) -> bool:
     length = len(value)
     places = value.count("{}")
     is_short = length <= _MAX_TEMPLATE
-    return is_short and places == 1 and _is_text(value)
+    has_one_place = places == 1
+    return is_short and has_one_place and _is_text(value)
 
 
 def _is_size(value: Any) -> bool:

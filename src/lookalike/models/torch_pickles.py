@@ -84,7 +84,8 @@ class TensorView:
         numbers = storages[key]
         count = len(numbers)
         shape = self.shape
-        if not self._fits(count):
+        fits = self._fits(count)
+        if not fits:
             raise WeightsError(
                 f"a tensor of shape {shape} reaches outside its {count} numbers."
             )

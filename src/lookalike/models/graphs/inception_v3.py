@@ -244,7 +244,8 @@ def _read_options(model: Model) -> dict[str, Any]:
     refuse_unknown_options(model, _OPTIONS)
     for key, value in model.options.items():
         choices = _OPTIONS[key]
-        if not _is_choice(value, choices):
+        is_choice = _is_choice(value, choices)
+        if not is_choice:
             shown = [json.dumps(choice) for choice in choices]
             expected = " or ".join(shown)
             raise ModelError(

@@ -149,9 +149,11 @@ def _check_bf16(core: Any, model: Model) -> None:
 
 def _convert_port(port: Any) -> _OpenVinoPort:
     shape: list[int | None] = []
-    for side in port.get_partial_shape():
+    sides = port.get_partial_shape()
+    for side in sides:
         length = None
-        if side.is_static:
+        is_fixed = side.is_static
+        if is_fixed:
             length = side.get_length()
         shape.append(length)
     name = port.get_any_name()

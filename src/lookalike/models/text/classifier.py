@@ -112,7 +112,8 @@ class ClassifierReader:
         ModelError, WeightsError
             If the encoder of phrases is installed and cannot be used.
         """
-        found = self._table.find(text)
+        table = self._table
+        found = table.find(text)
         # docs/words.md has the measurements: the table is better at a word, the encoder at others.
         if found.is_one_object:
             return self._mean_of_words(found)
@@ -121,8 +122,9 @@ class ClassifierReader:
             return read
         if found.words:
             return self._mean_of_words(found)
-        hint = _ENGLISH_ALONE if phrases.are_available() else _EXTRA
-        raise self._table.unknown_error(text, found.unknown, hint)
+        has_encoder = phrases.are_available()
+        hint = _ENGLISH_ALONE if has_encoder else _EXTRA
+        raise table.unknown_error(text, found.unknown, hint)
 
     def read_words(self, text: str) -> ReadText | None:
         """Return the mean of the known words of a text, by the table alone; None without one."""
@@ -333,8 +335,9 @@ def read_directions(model: Model) -> VectorsF32:
     rows = stored.astype(np.float32)
     shared = rows.mean(axis=0)
     centered = rows - shared
-    is_finite = np.isfinite(centered)
-    if not is_finite.all():
+    finite = np.isfinite(centered)
+    is_finite = finite.all()
+    if not is_finite:
         raise InputError(
             f"The tensor {name} of {path} has numbers that are not finite. Replace the file."
         )

@@ -141,24 +141,31 @@ class PhraseReader:
             If the encoder fails.
         """
         try:
-            (vector,) = self._encoder.embed([phrase])
+            texts = [phrase]
+            (vector,) = self._encoder.embed(texts)
         except UnknownWordsError:
             # No word at all, or another alphabet.
             return None
         similarities = self._encodings @ vector
-        order = np.argsort(-similarities, kind="stable")
+        distances = -similarities
+        order = np.argsort(distances, kind="stable")
         nearest = order[:_NEAREST]
-        positive = np.maximum(similarities[nearest], 0)
+        nearest_similarities = similarities[nearest]
+        positive = np.maximum(nearest_similarities, 0)
         powers = positive**_POWER
         total = powers.sum()
-        if total == 0:
+        has_none = total == 0
+        if has_none:
             return None
         weights_of_names = powers / total
 
-        mean = weights_of_names @ self._encodings[nearest]
+        nearest_encodings = self._encodings[nearest]
+        mean = weights_of_names @ nearest_encodings
         alikeness = np.linalg.norm(mean)
-        agreement = positive[0] * alikeness
-        if agreement < _LEAST_AGREEMENT:
+        best = positive[0]
+        agreement = best * alikeness
+        is_vague = agreement < _LEAST_AGREEMENT
+        if is_vague:
             return None
         names = [self._names[place] for place in nearest]
         return NearNames(names, weights_of_names)

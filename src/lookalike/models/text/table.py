@@ -152,8 +152,10 @@ class WordTable:
 
     def _longest(self, tokens: Sequence[str]) -> tuple[str | None, int]:
         """Return the longest known word at the start of some tokens, and its number of tokens."""
-        most = min(len(tokens), _MAX_PARTS)
-        for length in range(most, 0, -1):
+        token_count = len(tokens)
+        most = min(token_count, _MAX_PARTS)
+        longest_first = range(most, 0, -1)
+        for length in longest_first:
             parts = tokens[:length]
             joined = " ".join(parts)
             word = self._known_form(joined)
@@ -165,8 +167,9 @@ class WordTable:
         """Return the form of a word that the table has; None without one."""
         if word in _STOP_WORDS:
             return None
+        words = self.words
         forms = self._forms(word)
-        known = (form for form in forms if form in self.words)
+        known = (form for form in forms if form in words)
         return next(known, None)
 
     def _forms(self, word: str) -> Iterator[str]:
