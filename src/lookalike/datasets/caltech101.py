@@ -194,9 +194,11 @@ def split(
         If the root lacks a class.
     """
     images = {}
-    for label in _available_classes(root, classes):
+    labels = _available_classes(root, classes)
+    for label in labels:
         folder = root / label
-        images[label] = _images(folder)
+        images_of_label = _images(folder)
+        images[label] = images_of_label
     return stratify(images, test=test, seed=seed)
 
 
@@ -227,13 +229,16 @@ def _chosen_classes(classes: str | Sequence[str]) -> tuple[str, ...]:
 
 def _class_hint(name: str) -> str:
     by_lower_case = {known.lower(): known for known in ALL_CLASSES}
-    close = difflib.get_close_matches(name.lower(), by_lower_case)
+    lower_name = name.lower()
+    close = difflib.get_close_matches(lower_name, by_lower_case)
     if not close:
-        return f"The classes are {', '.join(ALL_CLASSES)}."
+        listed = ", ".join(ALL_CLASSES)
+        return f"The classes are {listed}."
     suggestions = []
     for lower_case in close:
         known = by_lower_case[lower_case]
-        suggestions.append(repr(known))
+        quoted = repr(known)
+        suggestions.append(quoted)
     choice = " or ".join(suggestions)
     return f"Did you mean {choice}?"
 
@@ -432,10 +437,12 @@ def _is_wanted(parts: tuple[str, ...], wanted: Collection[str]) -> bool:
 
 
 def _check_member(packed: Path, member: tarfile.TarInfo) -> None:
-    _check_name(packed, member.name)
-    if member.isfile() or member.isdir():
+    name = member.name
+    _check_name(packed, name)
+    is_plain = member.isfile() or member.isdir()
+    if is_plain:
         return
-    raise _unsafe_member(packed, member.name, "is a link or a device")
+    raise _unsafe_member(packed, name, "is a link or a device")
 
 
 def _check_name(packed: Path, name: str) -> None:

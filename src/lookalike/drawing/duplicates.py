@@ -108,9 +108,12 @@ def _note(image: Duplicate, group: DuplicateGroup) -> str:
 def _group_thumbnails(view: View, images: list[Duplicate]) -> list[Image.Image | None]:
     ids = [image.id for image in images]
     rows = view.take(ids, ["thumbnail"])
-    stored = rows["thumbnail"].to_pylist()
+    column = rows["thumbnail"]
+    stored = column.to_pylist()
     opened = []
     for content in stored:
-        thumbnail = open_thumbnail(content) if content else None
+        thumbnail = None
+        if content:
+            thumbnail = open_thumbnail(content)
         opened.append(thumbnail)
     return opened

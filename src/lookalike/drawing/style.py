@@ -200,8 +200,9 @@ def render(figure: Figure) -> Image.Image:
         # Characters that the font lacks are drawn as boxes. The rest of the image is unaffected.
         warnings.filterwarnings("ignore", message="Glyph")
         canvas.draw()
-    pixels = canvas.buffer_rgba()
-    drawn = Image.fromarray(np.asarray(pixels))
+    buffer = canvas.buffer_rgba()
+    pixels = np.asarray(buffer)
+    drawn = Image.fromarray(pixels)
     return drawn.convert("RGB")
 
 

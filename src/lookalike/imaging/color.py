@@ -168,13 +168,16 @@ def _split(image: Image.Image) -> tuple[Image.Image, Image.Image | None]:
     mode = image.mode
     color_mode = _COLOR_MODES.get(mode, mode)
     has_transparent_color = "transparency" in image.info
-    has_alpha = mode.endswith(("A", "a"))
-    if has_alpha or has_transparent_color:
+    alpha_endings = ("A", "a")
+    has_alpha = mode.endswith(alpha_endings)
+    is_transparent = has_alpha or has_transparent_color
+    if is_transparent:
         alpha_mode = color_mode + "A"
         with_alpha = image.convert(alpha_mode)
         color = with_alpha.convert(color_mode)
         alpha = with_alpha.getchannel("A")
         return color, alpha
-    if mode != color_mode:
+    has_other_mode = mode != color_mode
+    if has_other_mode:
         image = image.convert(color_mode)
     return image, None

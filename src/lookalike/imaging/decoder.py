@@ -150,15 +150,17 @@ def _upright(decoded: _Decoded, limits: _Limits) -> _Decoded:
     orientation = orientation_of(image)
     full_size = (width, height)
     # Orientations 5 to 8 turn the image by 90 degrees.
-    if orientation >= 5:
+    is_on_its_side = orientation >= 5
+    if is_on_its_side:
         full_size = (height, width)
 
-    is_for_shrinking = limits.min_side is not None
+    min_side = limits.min_side
+    is_for_shrinking = min_side is not None
     converts_later = is_for_shrinking and may_convert_later(image)
-    image = turned(image)
+    upright = turned(image)
     if not converts_later:
-        image = flatten(image)
-    return _Decoded(image, full_size)
+        upright = flatten(upright)
+    return _Decoded(upright, full_size)
 
 
 def _read(data: bytes, limits: _Limits) -> _Decoded:

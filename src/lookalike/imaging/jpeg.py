@@ -186,7 +186,8 @@ def _end_of_scan(data: bytes, start: int) -> int:
 
 def _add_frame(structure: _Structure, marker: int, segment: bytes) -> None:
     structure.frame = marker
-    if len(segment) < _FRAME.size:
+    is_cut_off = len(segment) < _FRAME.size
+    if is_cut_off:
         return
     fields = _FRAME.unpack_from(segment)
     precision, height, width = fields
@@ -269,16 +270,22 @@ def _mcu_counts(structure: _Structure) -> tuple[int, int]:
 
     width = structure.width
     height = structure.height
-    if len(structure.last_scan) == 1:
+    scanned = structure.last_scan
+    is_single = len(scanned) == 1
+    if is_single:
         # The MCU of a single component is one block.
-        (number,) = structure.last_scan
+        (number,) = scanned
         component = components[number]
-        width = ceil(width * component.horizontal / widest)
-        height = ceil(height * component.vertical / tallest)
+        component_width = width * component.horizontal / widest
+        component_height = height * component.vertical / tallest
+        width = ceil(component_width)
+        height = ceil(component_height)
         widest = 1
         tallest = 1
     mcu_width = 8 * widest
     mcu_height = 8 * tallest
-    row = ceil(width / mcu_width)
-    rows = ceil(height / mcu_height)
+    mcus_across = width / mcu_width
+    mcus_down = height / mcu_height
+    row = ceil(mcus_across)
+    rows = ceil(mcus_down)
     return row, rows

@@ -133,7 +133,8 @@ def _from_deep_gray(image: Image.Image) -> Image.Image:
     black, white = sample_range(values)
     scaled = scale(values, black, white)
     gray = Image.fromarray(scaled)
-    info = dict(image.info)
+    original_info = image.info
+    info = dict(original_info)
     # A transparent value is one of the 65,536, not of the 256.
     info.pop("transparency", None)
     gray.info = info

@@ -252,8 +252,9 @@ def _xyz_tag(xyz: Curve) -> bytes:
 
 def _fixed_numbers(xyz: Curve) -> bytes:
     """Return numbers of 16 bits before and after the point."""
-    scaled = np.rint(xyz * 65536)
-    integers = scaled.astype(">i4")
+    scaled = xyz * 65536
+    rounded = np.rint(scaled)
+    integers = rounded.astype(">i4")
     encoded: bytes = integers.tobytes()
     return encoded
 

@@ -126,21 +126,26 @@ def read_tiff(data: bytes, page: TiffDirectory, max_pixels: int) -> Image.Image:
         handle.seek(page.offset)
         tiff_page = TiffPage(tiff_file, 0)
         _check_page_size(tiff_page, max_pixels)
-        _check_shared_bytes(tiff_page, len(data))
-        if page.compression in _IMAGE_CODINGS:
+        byte_count = len(data)
+        _check_shared_bytes(tiff_page, byte_count)
+        holds_images = page.compression in _IMAGE_CODINGS
+        if holds_images:
             _check_parts(handle, tiff_page)
         values = _samples(tiff_page)
         tags = tiff_page.tags
         orientation = tags.valueof(_ORIENTATION, 1)
         profile = tags.valueof(_PROFILE)
         inks = tags.valueof(_INK_SET, _CMYK_INKS)
-        extra_samples = tuple(tiff_page.extrasamples)
+        extras = tiff_page.extrasamples
+        extra_samples = tuple(extras)
 
     mode, count = _MODES[page.photometric]
-    if mode == "CMYK" and inks != _CMYK_INKS:
+    has_other_inks = mode == "CMYK" and inks != _CMYK_INKS
+    if has_other_inks:
         raise unread("TIFF with inks other than cyan, magenta, yellow and black")
     _, _, samples = values.shape
-    if samples < count:
+    lacks_colors = samples < count
+    if lacks_colors:
         raise ValueError("fewer samples than the colors need")
 
     image = _image(values, page, extra_samples, profile)
@@ -241,17 +246,22 @@ def _image(
 ) -> Image.Image:
     mode, count = _MODES[page.photometric]
     color = values[..., :count]
-    to_pixels = _lab if mode == "LAB" else _scaled
+    is_lab = mode == "LAB"
+    to_pixels = _lab if is_lab else _scaled
     pixels = to_pixels(color, page)
-    if page.photometric == _WHITE_IS_ZERO:
+    is_inverted = page.photometric == _WHITE_IS_ZERO
+    if is_inverted:
         pixels = 255 - pixels
 
     alpha = None
-    kinds = set(extra_samples[:1])
-    if kinds & _ALPHA_KINDS:
+    first_extra = extra_samples[:1]
+    kinds = set(first_extra)
+    alpha_kinds = kinds & _ALPHA_KINDS
+    if alpha_kinds:
         extra = values[..., count]
         alpha = _full_scale(extra)
-    if alpha is not None and _ASSOCIATED_ALPHA in kinds:
+    is_associated = _ASSOCIATED_ALPHA in kinds
+    if alpha is not None and is_associated:
         pixels = _unassociated(pixels, alpha)
 
     image = _from_pixels(mode, pixels)
