@@ -184,10 +184,12 @@ class ThreadExecutor:
         """Yield batches that get smaller towards the end, so that all threads end together."""
         rest = chunk
         while rest:
-            share = len(rest) // self._window
+            rest_count = len(rest)
+            share = rest_count // self._window
             size = min(self._batch, share)
             size = max(1, size)
-            yield rest[:size]
+            batch = rest[:size]
+            yield batch
             rest = rest[size:]
 
     def _next_results(self) -> list[Result]:

@@ -253,17 +253,21 @@ class MetadataFile:
         if self.is_text:
             kind = kind or _narrowest_kind(values)
             fits = parses_as(values, kind)
-            first_wrong = fits.index(False).as_py()
-            if first_wrong < 0:
+            found = fits.index(False)
+            first_wrong = found.as_py()
+            all_fit = first_wrong < 0
+            if all_fit:
                 return parse_texts(values, kind)
             row = self.row_name(first_wrong)
-            value = values[first_wrong].as_py()
+            wrong = values[first_wrong]
+            value = wrong.as_py()
             problem = f", {row}: the column {name!r} holds {value!r}"
         else:
             own_kind = _kind_of(values)
             kind = kind or own_kind
+            is_same = own_kind == kind
             is_widened = own_kind == "int64" and kind == "float64"
-            if own_kind == kind or is_widened:
+            if is_same or is_widened:
                 arrow_type = ARROW_TYPES[kind]
                 return values.cast(arrow_type)
             own_name = KIND_NAMES[own_kind]
@@ -345,20 +349,25 @@ def _read_uris(keys: pa.Array, key: str, path: Path, row_name: _RowName) -> list
     """Return the uri of each row. Every row must name one, and none may repeat."""
     key_type = keys.type
     text_types = {pa.string(), pa.large_string()}
-    if key_type not in text_types:
+    is_text = key_type in text_types
+    if not is_text:
         raise InputError(
             f"{path}: the column {key!r} is {keys.type}. Expected text: the paths of images."
         )
 
-    folder = path.absolute().parent
+    absolute = path.absolute()
+    folder = absolute.parent
+    names = keys.to_pylist()
     rows: dict[str, int] = {}
-    for row, name in enumerate(keys.to_pylist()):
+    for row, name in enumerate(names):
         place = f"{path}, {row_name(row)}: the column {key!r}"
         if not name:
             raise InputError(f"{place} is empty. Name an image, or remove the row.")
         uri = resolve_uri(name, folder)
-        if uri in rows:
-            first_row = row_name(rows[uri])
+        is_repeated = uri in rows
+        if is_repeated:
+            first = rows[uri]
+            first_row = row_name(first)
             raise InputError(
                 f"{place} names {name!r}, which {first_row} names too. "
                 "Keep one of the two."

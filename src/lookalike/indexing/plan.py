@@ -300,12 +300,15 @@ class Plan:
     def _only_in(self, root: str, devices: Mapping[str, str]) -> dict[str, str]:
         """Return the entries of a root and of the folders below it."""
         root_uri = resolve_uri(root)
-        prefixes = tuple(self._source.prefixes(root))
+        root_prefixes = self._source.prefixes(root)
+        prefixes = tuple(root_prefixes)
 
         entries = {}
         for folder, device in devices.items():
             is_root = folder == root_uri
-            if is_root or folder.startswith(prefixes):
+            is_below = folder.startswith(prefixes)
+            is_inside = is_root or is_below
+            if is_inside:
                 entries[folder] = device
         return entries
 

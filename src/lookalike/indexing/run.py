@@ -287,13 +287,16 @@ def _embedders(settings: IndexSettings) -> EmbedderCache:
 def _make_threads(settings: IndexSettings, models: Iterable[Model]) -> ThreadExecutor:
     """Return the threads of a run. For a GPU, processes decode whole batches ahead of it."""
     threads = settings.threads
-    device = devices.requested(settings.device)
+    batch = settings.batch
+    device_name = settings.device
+    device = devices.requested(device_name)
     for model in models:
         chosen = devices.choose(model, device)
-        if chosen == "cuda":
-            batch = max(settings.batch, devices.INDEX_BATCH)
-            return LoaderExecutor(threads, batch)
-    return ThreadExecutor(threads, settings.batch)
+        uses_cuda = chosen == "cuda"
+        if uses_cuda:
+            large_batch = max(batch, devices.INDEX_BATCH)
+            return LoaderExecutor(threads, large_batch)
+    return ThreadExecutor(threads, batch)
 
 
 def _ignore_progress(_count: int) -> None:
@@ -324,7 +327,8 @@ def _open_or_create(
 
     needs_default = table is None and not models
     if needs_default:
-        models = [registry.resolve("auto")]
+        default = registry.resolve("auto")
+        models = [default]
     ready_models = _load_new_models(models, existing_models, embedders)
     if metadata_file is not None:
         new_spaces = [model.name for model in ready_models]

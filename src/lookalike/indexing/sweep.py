@@ -257,10 +257,13 @@ def changed_device(
     current_folder = _first_of(folders, current)
     if recorded_folder is None or current_folder is None:
         return None
-    if recorded[recorded_folder] == current[current_folder]:
+    recorded_device = recorded[recorded_folder]
+    current_device = current[current_folder]
+    if recorded_device == current_device:
         return None
     # The nearer of the two: a drive was mounted there, or was there before.
-    return _first_of(folders, {recorded_folder, current_folder})
+    known_folders = {recorded_folder, current_folder}
+    return _first_of(folders, known_folders)
 
 
 def next_devices(

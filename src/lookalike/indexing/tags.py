@@ -206,7 +206,8 @@ def _tag(
     start = time.perf_counter()
     models = table.models
     space = _find_space(models)
-    table.add_metadata({column: "tags"})
+    kinds: dict[str, Kind] = {column: "tags"}
+    table.add_metadata(kinds)
     report = TagReport(column, space)
 
     clause = vector_clause(space)
@@ -215,14 +216,18 @@ def _tag(
         clause = f"{clause} AND {quoted} IS NULL"
     ids = _select_ids(table, clause)
     if len(ids):
-        tagger = Tagger.load(models[space])
-        for part in _split_by_commit(ids):
+        model = models[space]
+        tagger = Tagger.load(model)
+        parts = _split_by_commit(ids)
+        for part in parts:
             step = partial(_tag_rows, table, tagger, space, column, part)
             part_report = table.transaction(step)
             report.add(part_report)
             if progress is not None:
-                progress(len(part))
-    report.seconds = time.perf_counter() - start
+                count = len(part)
+                progress(count)
+    end = time.perf_counter()
+    report.seconds = end - start
     return report
 
 

@@ -265,11 +265,15 @@ class LoadedImage:
 def _with_stamp(task: Task, size: int) -> Task:
     """Return a task whose Item was read, with the parts of its stamp that were unknown before."""
     item = task.item
-    if item.size == UNKNOWN_SIZE:
+    lacks_size = item.size == UNKNOWN_SIZE
+    if lacks_size:
         item = replace(item, size=size)
-    if item.mtime_ns == UNKNOWN_TIME:
-        item = replace(item, mtime_ns=time.time_ns())
-    if item is task.item:
+    lacks_time = item.mtime_ns == UNKNOWN_TIME
+    if lacks_time:
+        now = time.time_ns()
+        item = replace(item, mtime_ns=now)
+    is_unchanged = item is task.item
+    if is_unchanged:
         return task
     return replace(task, item=item)
 

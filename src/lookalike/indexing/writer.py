@@ -89,9 +89,11 @@ class Writer:
         They stay until here, because a later result may have the same content.
         """
         self.commit()
-        used_ids = sorted(self._used_trash_ids)
-        self._table.trash.forget(used_ids)
-        self._used_trash_ids.clear()
+        used = self._used_trash_ids
+        used_ids = sorted(used)
+        trash = self._table.trash
+        trash.forget(used_ids)
+        used.clear()
 
     def _commit_results(self) -> None:
         used_before = frozenset(self._used_trash_ids)
