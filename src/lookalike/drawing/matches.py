@@ -155,19 +155,18 @@ def _layout(columns: int, line_counts: list[int]) -> tuple[Figure, GridSpec]:
     # The first column holds the query, the second one the line that separates it.
     line_width = 2 * _GAP
     widths = [_MARGIN, _IMAGE_WIDTH, line_width]
+    column_widths = [_IMAGE_WIDTH, _GAP]
     for _ in range(columns):
-        widths.append(_IMAGE_WIDTH)
-        widths.append(_GAP)
+        widths += column_widths
     widths[-1] = _MARGIN
 
     # Each block has a heading and then lines of images, with their captions below them.
+    line_heights = [_IMAGE_HEIGHT, _CAPTION_HEIGHT, _GAP]
     heights = [_MARGIN]
     for line_count in line_counts:
         heights.append(_HEADING_HEIGHT)
         for _ in range(line_count):
-            heights.append(_IMAGE_HEIGHT)
-            heights.append(_CAPTION_HEIGHT)
-            heights.append(_GAP)
+            heights += line_heights
     heights[-1] = _MARGIN
     return figure_in_points(widths, heights)
 

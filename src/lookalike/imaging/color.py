@@ -167,7 +167,8 @@ def _split(image: Image.Image) -> tuple[Image.Image, Image.Image | None]:
     """Return the colors of an image, and its alpha: None if it has none."""
     mode = image.mode
     color_mode = _COLOR_MODES.get(mode, mode)
-    has_transparent_color = "transparency" in image.info
+    info = image.info
+    has_transparent_color = "transparency" in info
     alpha_endings = ("A", "a")
     has_alpha = mode.endswith(alpha_endings)
     is_transparent = has_alpha or has_transparent_color

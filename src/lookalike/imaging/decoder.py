@@ -146,9 +146,9 @@ def _decode(data: bytes, limits: _Limits) -> _Decoded:
 
 def _upright(decoded: _Decoded, limits: _Limits) -> _Decoded:
     """Turn an image, and convert it to RGB, unless it may be converted after it is shrunk."""
-    image, (width, height) = decoded
+    image, full_size = decoded
+    width, height = full_size
     orientation = orientation_of(image)
-    full_size = (width, height)
     # Orientations 5 to 8 turn the image by 90 degrees.
     is_on_its_side = orientation >= 5
     if is_on_its_side:

@@ -262,9 +262,10 @@ def _ends_in_last_interval(structure: _Structure, body: bytes) -> bool:
 def _mcu_counts(structure: _Structure) -> tuple[int, int]:
     """Return the MCUs of the last scan: those of a row, and the rows."""
     components = structure.components
+    listed = components.values()
     widest = 1
     tallest = 1
-    for component in components.values():
+    for component in listed:
         widest = max(widest, component.horizontal)
         tallest = max(tallest, component.vertical)
 

@@ -130,8 +130,8 @@ def _over_white(image: Image.Image) -> Image.Image:
 def _from_deep_gray(image: Image.Image) -> Image.Image:
     """Scale 16-bit, 32-bit or float gray to 8 bits."""
     values = np.asarray(image)
-    black, white = sample_range(values)
-    scaled = scale(values, black, white)
+    limits = sample_range(values)
+    scaled = scale(values, *limits)
     gray = Image.fromarray(scaled)
     original_info = image.info
     info = dict(original_info)

@@ -302,8 +302,9 @@ class OnnxEmbedder:
     def _map_batch(self, images: _PreparedImages) -> VectorsF32:
         """Run the graph once and return its output as a feature map with the channels last."""
         values = self._run_graph(images)
+        model = self.model
         is_built = self._normalizes
-        is_averaged = is_built or self.model.pooling == "mean"
+        is_averaged = is_built or model.pooling == "mean"
         is_map = values.ndim == 4
         if not is_map or not is_averaged:
             shape = list(values.shape)
@@ -312,20 +313,21 @@ class OnnxEmbedder:
                 "map of four dimensions, whose cells pooling averages. Name an output before the "
                 'pooling in a .toml description, with pooling = "mean".'
             )
-        has_channels_first = is_built or self.model.layout == "NCHW"
+        has_channels_first = is_built or model.layout == "NCHW"
         if has_channels_first:
             values = values.transpose(0, 2, 3, 1)
         return values.astype(np.float32)
 
     def _embed_batch(self, images: _PreparedImages) -> VectorsF32:
         """Run the graph once and return its pooled output, before normalization to unit length."""
+        model = self.model
         values = self._run_graph(images)
         # A graph that is built here pools its output itself.
         needs_pooling = not self._normalizes and values.ndim >= 2
         if needs_pooling:
-            values = _pool(self.model, values)
+            values = _pool(model, values)
         count = len(images)
-        dim = self.model.dim
+        dim = model.dim
         shape = list(values.shape)
         expected = [count, dim]
         is_expected = shape == expected

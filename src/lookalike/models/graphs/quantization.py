@@ -112,7 +112,8 @@ def _choose_scales(
     """Return the scale of each quantized tensor."""
     outputs = _quantized_outputs(nodes)
     ranges = {}
-    for name in outputs.values():
+    output_names = outputs.values()
+    for name in output_names:
         ranges[name] = _calibrated(calibration, name, "range", 2)
 
     groups = _scale_groups(nodes, outputs)
@@ -125,7 +126,8 @@ def _choose_scales(
             minimum, maximum = ranges[member]
             low = min(low, minimum)
             high = max(high, maximum)
-        scales[name] = _to_scale(low, high)
+        scale = _to_scale(low, high)
+        scales[name] = scale
     return scales
 
 

@@ -159,13 +159,15 @@ class WordTable:
             parts = tokens[:length]
             joined = " ".join(parts)
             word = self._known_form(joined)
-            if word is not None:
+            is_known = word is not None
+            if is_known:
                 return word, length
         return None, 1
 
     def _known_form(self, word: str) -> str | None:
         """Return the form of a word that the table has; None without one."""
-        if word in _STOP_WORDS:
+        is_stop_word = word in _STOP_WORDS
+        if is_stop_word:
             return None
         words = self.words
         forms = self._forms(word)

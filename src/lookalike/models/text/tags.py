@@ -165,7 +165,8 @@ def read_kinds(table: WordTable) -> dict[str, frozenset[int]]:
         for word in words:
             numbers = classes_of[word]
             classes.update(numbers)
-        kinds[kind] = frozenset(classes)
+        frozen_classes = frozenset(classes)
+        kinds[kind] = frozen_classes
     return kinds
 
 
