@@ -269,10 +269,11 @@ class ActorPool:
 
     def _depth(self, member: _Member) -> int:
         """Return how many batches an actor holds: enough for the driver's longest pause."""
-        if not member.batch_seconds:
-            return _MIN_DEPTH
         seconds = member.batch_seconds
-        batches = math.ceil(self._ahead / seconds)
+        if not seconds:
+            return _MIN_DEPTH
+        batches_ahead = self._ahead / seconds
+        batches = math.ceil(batches_ahead)
         depth = max(batches, _MIN_DEPTH)
         return min(depth, _MAX_DEPTH)
 
@@ -287,14 +288,18 @@ class ActorPool:
             time.sleep(_IDLE_PAUSE)
             return []
         references = list(by_reference)
+        count = len(references)
         ready, _ = self._ray.wait(references, timeout=timeout, fetch_local=False)
-        if len(references) > 1:
+        if count > 1:
             # All that are ready by now.
-            count = len(references)
             ready, _ = self._ray.wait(
                 references, num_returns=count, timeout=0, fetch_local=False
             )
-        return [by_reference[reference] for reference in ready]
+        ready_members = []
+        for reference in ready:
+            member = by_reference[reference]
+            ready_members.append(member)
+        return ready_members
 
     def _finish_start(self, member: _Member) -> None:
         try:

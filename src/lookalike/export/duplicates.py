@@ -142,21 +142,31 @@ def _described_groups(
 def _figure_of(
     image: Duplicate, thumbnail: bytes | None, group: DuplicateGroup
 ) -> _GroupFigure:
+    uri = image.uri
     is_kept = image is group.keeper
-    facts = [f"{image.width:,} x {image.height:,}"]
+    shown_image = ""
+    if thumbnail:
+        shown_image = data_uri(thumbnail, "jpeg")
+    badge = "keep"
+    if image.tier is not None:
+        badge = TIER_WORDS[image.tier]
+
+    dimensions = f"{image.width:,} x {image.height:,}"
+    facts = [dimensions]
     if image.format is not None:
         facts.append(image.format)
     if image.bytes is not None:
-        facts.append(file_size(image.bytes))
+        size = file_size(image.bytes)
+        facts.append(size)
     if image.is_protected:
         facts.append("protected")
     return _GroupFigure(
-        image=data_uri(thumbnail, "jpeg") if thumbnail else "",
-        name=display_name(image.uri),
-        folder=display_folder(image.uri),
-        link=browser_link(image.uri),
+        image=shown_image,
+        name=display_name(uri),
+        folder=display_folder(uri),
+        link=browser_link(uri),
         facts=" · ".join(facts),
-        badge="keep" if image.tier is None else TIER_WORDS[image.tier],
+        badge=badge,
         reason=explain_copy(image),
         figures=describe_figures(image),
         is_kept=is_kept,

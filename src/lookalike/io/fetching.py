@@ -255,15 +255,18 @@ def _translate_errors(host: str) -> Iterator[None]:
     try:
         yield
     except (httpcore.ConnectError, httpcore.ConnectTimeout) as error:
-        problem = f"the host {host} cannot be reached: {_cause_of(error)}"
+        cause = _cause_of(error)
+        problem = f"the host {host} cannot be reached: {cause}"
         raise OSError(errno.EHOSTUNREACH, problem) from error
     except httpcore.TimeoutException as error:
         raise TransientError("the server stopped sending") from error
     except (httpcore.NetworkError, httpcore.RemoteProtocolError) as error:
-        problem = f"the connection broke off: {_cause_of(error)}"
+        cause = _cause_of(error)
+        problem = f"the connection broke off: {cause}"
         raise TransientError(problem) from error
     except httpcore.LocalProtocolError as error:
-        problem = f"the request cannot be sent: {_cause_of(error)}"
+        cause = _cause_of(error)
+        problem = f"the request cannot be sent: {cause}"
         raise OSError(errno.EINVAL, problem) from error
 
 

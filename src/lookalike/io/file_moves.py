@@ -351,13 +351,19 @@ def copy_to_name(
         before = FileStamp.at(source)
         copied = _copy_content(source, temporary)
         if copied != sha256:
-            raise OSError(errno.EBUSY, "the file changes while it is read", str(source))
+            problem = "the file changes while it is read"
+            shown_source = str(source)
+            raise OSError(errno.EBUSY, problem, shown_source)
         permissions = stat.S_IMODE(stamp.mode)
         temporary.chmod(permissions)
-        os.utime(temporary, ns=(stamp.mtime_ns, stamp.mtime_ns))
-        if source == path:
+        modified_ns = stamp.mtime_ns
+        times_ns = (modified_ns, modified_ns)
+        os.utime(temporary, ns=times_ns)
+        is_in_place = source == path
+        if is_in_place:
             _check_stamp(path, before, "the file")
             temporary.replace(path)
-            sync_folder(path.parent)
+            folder = path.parent
+            sync_folder(folder)
         else:
             move_file(temporary, path)

@@ -227,15 +227,19 @@ def remove_oldest(newest: Path, most_bytes: int) -> None:
     most_bytes
         The bytes that all files may take together.
     """
+    folder = newest.parent
+    pattern = f"*{newest.suffix}"
     files = []
-    for file in newest.parent.glob(f"*{newest.suffix}"):
+    total = 0
+    for file in folder.glob(pattern):
         # Another process may remove it meanwhile.
         with suppress(OSError):
             status = file.stat()
-            entry = (status.st_mtime_ns, status.st_size, file)
+            size = status.st_size
+            entry = (status.st_mtime_ns, size, file)
             files.append(entry)
+            total += size
     files.sort()
-    total = sum(size for _, size, _ in files)
     for _, size, file in files:
         if total <= most_bytes:
             return

@@ -38,7 +38,8 @@ class TransientError(Exception):
 
 def user_agent() -> str:
     """Return the program's name and version, by which servers recognize it."""
-    return f"lookalike/{lookalike.__version__} (image search engine)"
+    version = lookalike.__version__
+    return f"lookalike/{version} (image search engine)"
 
 
 @cache

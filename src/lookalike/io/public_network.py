@@ -70,15 +70,18 @@ def is_public(text: str) -> bool:
     if isinstance(address, ipaddress.IPv6Address):
         embedded = _embedded_ipv4(address)
         if embedded is None:
+            is_unicast = address in _GLOBAL_UNICAST
             is_special = any(address in network for network in _special_ipv6)
-            return address in _GLOBAL_UNICAST and not is_special
+            return is_unicast and not is_special
         address = embedded
-    return not any(address in network for network in _special_ipv4)
+    is_special = any(address in network for network in _special_ipv4)
+    return not is_special
 
 
 def _embedded_ipv4(address: ipaddress.IPv6Address) -> ipaddress.IPv4Address | None:
     """Return the IPv4 address that packets to an IPv6 address reach, or None."""
-    if address in _TRANSLATED:
+    is_translated = address in _TRANSLATED
+    if is_translated:
         last_bytes = address.packed[-4:]
         return ipaddress.IPv4Address(last_bytes)
     return address.ipv4_mapped

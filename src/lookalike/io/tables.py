@@ -162,11 +162,14 @@ def parse_instant(text: str) -> int:
         If the text is not such a time, or lies outside the years 1 to 9999 in UTC.
     """
     time = datetime.fromisoformat(text)
-    if time.tzinfo is None:
+    has_offset = time.tzinfo is not None
+    if not has_offset:
         time = time.replace(tzinfo=UTC)
     microseconds = microseconds_of(time)
-    if not _FIRST_INSTANT <= microseconds <= _LAST_INSTANT:
-        raise ValueError(f"{text} lies outside the years 1 to 9999 in UTC")
+    is_shown = _FIRST_INSTANT <= microseconds <= _LAST_INSTANT
+    if not is_shown:
+        problem = f"{text} lies outside the years 1 to 9999 in UTC"
+        raise ValueError(problem)
     return microseconds
 
 
@@ -200,16 +203,19 @@ def _is_instant(text: str) -> bool:
 
 def parse_texts(texts: pa.Array, kind: Kind) -> pa.Array:
     """Convert texts to values of a kind that all of them fit."""
-    if kind == "string":
+    is_text = kind == "string"
+    if is_text:
         return texts
     trimmed = pc.utf8_trim_whitespace(texts)
     stored_type = ARROW_TYPES[kind]
     if kind == "timestamp":
         microseconds = _convert_each(trimmed, parse_instant)
-        integers = pa.array(microseconds, pa.int64())
+        integer_type = pa.int64()
+        integers = pa.array(microseconds, integer_type)
         return integers.cast(stored_type)
     # Arrow does not parse a leading plus sign.
-    unsigned = pc.replace_substring_regex(trimmed, r"^\+", "")
+    leading_plus = r"^\+"
+    unsigned = pc.replace_substring_regex(trimmed, leading_plus, "")
     parsed = unsigned.cast(stored_type)
     return _normalize_floats(parsed)
 

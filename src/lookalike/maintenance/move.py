@@ -116,11 +116,13 @@ def _prefix_pairs(old_uri: str, new_uri: str) -> list[tuple[str, str]]:
     old_prefixes = uri_prefixes(old_uri)
     new_prefixes = uri_prefixes(new_uri)
     if len(old_prefixes) != len(new_prefixes):
+        old_path = display_path(old_uri)
+        new_path = display_path(new_uri)
         raise InputError(
-            f"{display_path(old_uri)!r} and {display_path(new_uri)!r} have names of different "
-            "encodings. Rename the new folder so that its name is valid Unicode, or index it."
+            f"{old_path!r} and {new_path!r} have names of different encodings. Rename the new "
+            "folder so that its name is valid Unicode, or index it."
         )
-    pairs = list(zip(old_prefixes, new_prefixes, strict=True))
+    pairs = zip(old_prefixes, new_prefixes, strict=True)
     # An image itself.
     return [(old_uri, new_uri), *pairs]
 
@@ -145,7 +147,8 @@ def _move_rows_below(
     """Carry rows over whose files moved, and count all of them."""
     to_move = []
     for row in rows:
-        if uri_exists(row.uri):
+        is_present = uri_exists(row.uri)
+        if is_present:
             report.present += 1
         elif not uri_exists(row.new_uri):
             report.missing += 1
@@ -159,16 +162,19 @@ def _move_rows_below(
         other = occupied.get(row.new_uri)
         if other is None:
             renamed_ids.append(row.id)
-        elif row.sha256 is None or row.sha256 == other.sha256:
+        elif row.sha256 in {None, other.sha256}:
             merged.append(row)
         else:
             report.different.append(row.uri)
 
     old_prefix, new_prefix = prefixes
-    table.move_uris(np.array(renamed_ids, np.int64), old_prefix, new_prefix)
+    ids = np.array(renamed_ids, np.int64)
+    table.move_uris(ids, old_prefix, new_prefix)
     _merge(table, merged)
-    report.moved += len(renamed_ids)
-    report.merged += len(merged)
+    moved_count = len(renamed_ids)
+    merged_count = len(merged)
+    report.moved += moved_count
+    report.merged += merged_count
 
 
 def _rows_at_new_uris(table: Table, rows: Sequence[_Row]) -> dict[str, ExistingRow]:
@@ -176,12 +182,16 @@ def _rows_at_new_uris(table: Table, rows: Sequence[_Row]) -> dict[str, ExistingR
     new_uris = []
     contents = {}
     for row in rows:
-        new_uris.append(row.new_uri)
-        if row.sha256 is not None:
-            contents[row.new_uri] = row.sha256
+        new_uri = row.new_uri
+        sha256 = row.sha256
+        new_uris.append(new_uri)
+        if sha256 is not None:
+            contents[new_uri] = sha256
     # Otherwise, metadata that was given at the new place would be hidden in the trash.
-    restored = table.trash.restore_contents(contents)
-    table.trash.settle(sorted(restored))
+    trash = table.trash
+    restored = trash.restore_contents(contents)
+    restored_uris = sorted(restored)
+    trash.settle(restored_uris)
     return table.existing_rows(new_uris)
 
 

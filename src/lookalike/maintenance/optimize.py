@@ -251,11 +251,13 @@ def maintain(
     Nothing is done if another process is maintaining the collection or the collection is read-only;
     a later run does the rest.
     """
-    with suppress(BusyError, ReadOnlyError), upkeep.maintenance_lock(table, timeout=0):
+    skipped_if_refused = suppress(BusyError, ReadOnlyError)
+    with skipped_if_refused, upkeep.maintenance_lock(table, timeout=0):
         upkeep.tidy(table, engine)
         table.trash.purge()
         for space in table.models:
-            if not _needs_indexing(table, space, min_rows):
+            needs_indexing = _needs_indexing(table, space, min_rows)
+            if not needs_indexing:
                 continue
             # The recall that the last `optimize` was asked for.
             target = RECALL
@@ -334,12 +336,14 @@ class _SpaceIndexer:
 
     def _needs_index(self) -> bool:
         """Return whether the Space can have an index, and has one or is large enough for one."""
-        model = self._table.models[self._space]
+        table = self._table
+        space = self._space
+        model = table.models[space]
         if model.dim % DIM_MULTIPLE:
             return False
         if self._rows >= self._min_rows:
             return True
-        segments = ann.index_segments(self._table, self._space)
+        segments = ann.index_segments(table, space)
         return bool(segments)
 
     def _update(self, current: IndexTuning) -> SpaceIndex:

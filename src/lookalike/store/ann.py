@@ -233,23 +233,28 @@ def search(
     where: str | None = None,
 ) -> Neighbors:
     """Search the index of a Space with a given setting; see `nearest`."""
+    single_precision = query.astype(np.float32)
     # More than the setting's candidates, because some of them may be left out.
+    candidates = setting.candidates + len(leave_out)
     request = {
         "column": space,
-        "q": query.astype(np.float32),
-        "k": setting.candidates + len(leave_out),
+        "q": single_precision,
+        "k": candidates,
         "nprobes": setting.probes,
         "metric": "L2",
     }
     cached = table.cached_vectors(space)
     # The index itself stays in memory; the vectors of the candidates would be read for each search.
-    columns = ["_distance"] if cached is not None else [space, "_distance"]
+    columns = ["_distance"]
+    if cached is None:
+        columns = [space, "_distance"]
+    is_filtered = where is not None
     with table.translate_read_errors(Operation.SEARCH):
         rows = table.lance_dataset.to_table(
             columns=columns,
             nearest=request,
             filter=where,
-            prefilter=where is not None,
+            prefilter=is_filtered,
             with_row_id=True,
         )
     # Each id once: the index may still hold an earlier vector of a row that has changed.
@@ -261,9 +266,11 @@ def search(
     # Rank the rest by the vectors in the table.
     if cached is not None:
         found_ids, found = cached.of(allowed_ids)
-        nearest_ids, distances = ExactIndex(found_ids, found).search(query, k)
+        index = ExactIndex(found_ids, found)
+        nearest_ids, distances = index.search(query, k)
     else:
-        vectors = rows[space].take(allowed_positions)
+        column = rows[space]
+        vectors = column.take(allowed_positions)
         nearest_ids, distances = compare_exactly(vectors, allowed_ids, query, k)
     return Neighbors(nearest_ids, distances, setting.recall)
 

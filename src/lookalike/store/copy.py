@@ -124,15 +124,18 @@ def has_diverged(source: Table, target: Location) -> bool:
         backup = lance.dataset(backup_uri)
         names = _dataset_files(backup, Location.table_file_name)
         manifest_name = names[-1]
-        if source.location.has_file(manifest_name):
-            own_sha256 = _sha256_of(source.location, manifest_name)
+        location = source.location
+        has_version = location.has_file(manifest_name)
+        if has_version:
+            own_sha256 = _sha256_of(location, manifest_name)
             backup_sha256 = _sha256_of(target, manifest_name)
             return own_sha256 != backup_sha256
     except (OSError, ValueError, RuntimeError, pa.ArrowException):
         # The backup cannot be opened, so nothing is lost if it is replaced.
         return False
     # The collection no longer has that version, or has not made it yet.
-    backup_version = int(backup.version)
+    newest = backup.version
+    backup_version = int(newest)
     own_version = source.version
     return backup_version >= own_version
 
@@ -348,8 +351,11 @@ class _Copier:
         with translate_errors(source.path, Operation.COPY):
             names = self._consistent_names()
             for name in names:
-                total += source.location.size_of(name)
-        self._staged.files.clear()
+                size = source.location.size_of(name)
+                total += size
+        # An attempt before this one may have copied files.
+        staged_files = self._staged.files
+        staged_files.clear()
         self._copy_files(names, progress, total)
         return names
 

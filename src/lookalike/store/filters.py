@@ -277,28 +277,34 @@ class _Parser:
         return Contains(column, str(value), negated)
 
     def _parse_operator(self, column: Column, *, negated: bool) -> str:
-        word = self._next.word
+        token = self._next
+        word = token.word
         operator = _SYNONYMS.get(word, word)
         operators = tuple(_OPPOSITE)
-        if column.kind == "bool":
+        has_no_order = column.kind == "bool"
+        if has_no_order:
             operators = ("=", "!=")
         is_known = operator in operators
         # "not" goes before a word, as in "width not in (1, 2)", and before no sign.
-        if negated or not is_known:
+        is_allowed = is_known and not negated
+        if not is_allowed:
             self._refuse_operator(column, operators, negated=negated)
         self._position += 1
         return operator
 
     def _parse_column(self) -> Column:
         token = self._next
-        is_quoted = token.kind == "name"
-        is_word = token.kind == "word"
+        kind = token.kind
+        is_quoted = kind == "name"
+        is_word = kind == "word"
         is_keyword = token.word in KEYWORDS
         is_plain_word = is_word and not is_keyword
         is_name = is_quoted or is_plain_word
         if not is_name:
-            self._refuse("expected the name of a column, as in width > 300")
-        name = token.text.strip("`")
+            problem = "expected the name of a column, as in width > 300"
+            self._refuse(problem)
+        text = token.text
+        name = text.strip("`")
         column = self._columns.get(name)
         if column is None:
             self._refuse_column(name)
@@ -320,28 +326,33 @@ class _Parser:
     def _parse_value(self, column: Column) -> Value:
         """Return the next token as a value of the column's kind."""
         token = self._next
+        text = token.text
+        word = token.word
+        lexical_kind = token.kind
         kind = column.kind
-        is_text = token.kind == "text"
-        is_number = token.kind == "number"
-        is_boolean = token.word in {"true", "false"}
-        if token.word == "null":
-            self._refuse(
-                f"nothing equals null; write {column.written} is null, or is not null"
-            )
+        name = column.written
+        is_text = lexical_kind == "text"
+        is_number = lexical_kind == "number"
+        is_boolean = word in {"true", "false"}
+        is_null = word == "null"
+        if is_null:
+            problem = f"nothing equals null; write {name} is null, or is not null"
+            self._refuse(problem)
         value: Value
         if is_text and kind in {"string", "tags"}:
-            value = _unquoted(token.text)
+            value = _unquoted(text)
         elif is_text and kind == "timestamp":
-            text = _unquoted(token.text)
-            value = self._to_ticks(column, text)
+            time = _unquoted(text)
+            value = self._to_ticks(column, time)
         elif is_number and kind in {"int64", "float64"}:
-            value = self._to_number(token.text, kind)
+            value = self._to_number(text, kind)
         elif is_boolean and kind == "bool":
-            value = token.word == "true"
+            value = word == "true"
         else:
             kind_name = KIND_NAMES[kind]
             example = _EXAMPLES[kind]
-            self._refuse(f"{column.written} holds {kind_name}; expected {example}")
+            problem = f"{name} holds {kind_name}; expected {example}"
+            self._refuse(problem)
         self._position += 1
         return value
 
@@ -375,15 +386,18 @@ class _Parser:
     def _refuse(self, problem: str, start: int | None = None) -> NoReturn:
         """Raise the error for a problem at a place in the text, or at the next token."""
         if start is None:
-            start = self._next.start
-        rest = self._text[start:].rstrip()
+            token = self._next
+            start = token.start
+        following = self._text[start:]
+        rest = following.rstrip()
         place = "at its end"
         if rest:
             shown = _shortened(rest)
             # Characters are counted from 1.
             number = start + 1
             place = f"at character {number}, before {shown}"
-        raise InputError(f"The filter cannot be used {place}: {problem}.")
+        message = f"The filter cannot be used {place}: {problem}."
+        raise InputError(message)
 
     def _refuse_character(self, start: int) -> NoReturn:
         text = self._text

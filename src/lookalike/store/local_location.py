@@ -234,7 +234,8 @@ class LocalLocation(Location):
 
     def new_staging(self) -> Self:
         folder = self._new_staging_folder()
-        return type(self)(folder)
+        kind = type(self)
+        return kind(folder)
 
     def _new_staging_folder(self) -> Path:
         name = self.new_staging_name()

@@ -354,11 +354,16 @@ class Location(ABC):
 
     def list_maps(self) -> list[tuple[str, str]]:
         """Return the Space and the method of each stored map."""
+        folder = f"{MAPS}/"
         names = []
         for file in self.files(MAPS):
-            name = file.name.removeprefix(f"{MAPS}/")
-            if name.endswith(".arrow") and "/" not in name:
-                names.append(name.removesuffix(".arrow"))
+            file_name = file.name
+            path = file_name.removeprefix(folder)
+            name = path.removesuffix(".arrow")
+            is_map = path != name
+            is_nested = "/" in path
+            if is_map and not is_nested:
+                names.append(name)
         names.sort()
 
         stored = []

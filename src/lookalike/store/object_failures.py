@@ -72,19 +72,24 @@ def object_store_error(
     endpoint = os.environ.get(variable, "")
     scheme = parts.scheme
     keys = _KEYS[scheme]
+    place = f"behind {scheme}://"
+    if endpoint:
+        place = f"at {endpoint}"
     facts = {
         "scheme": scheme,
         "bucket": parts.netloc,
         "url": url,
         "keys": keys,
-        "place": f"at {endpoint}" if endpoint else f"behind {scheme}://",
+        "place": place,
         "variable": f" in {variable}" if variable else "",
     }
     for pattern, reason in _CAUSES.items():
-        if re.search(pattern, text, re.IGNORECASE):
+        found = re.search(pattern, text, re.IGNORECASE)
+        if found:
             cause = reason.format(**facts)
             return CollectionError(f"{subject}: {cause}")
-    if _DENIED.search(text):
+    is_denied = _DENIED.search(text)
+    if is_denied:
         return _denied_error(subject, url, keys, writes=writes, creates=creates)
     return None
 

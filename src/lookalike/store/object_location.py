@@ -262,10 +262,11 @@ class ObjectLocation(Location):
             manifests = []
             others = []
             for file in self.files():
-                if self.is_manifest(file.name):
-                    manifests.append(file.name)
-                elif not file.name.startswith(STAGING):
-                    others.append(file.name)
+                name = file.name
+                if self.is_manifest(name):
+                    manifests.append(name)
+                elif not name.startswith(STAGING):
+                    others.append(name)
             self.remove_all(others)
             # Last: until then no other process can make a table.
             self.remove_all(manifests)
@@ -273,7 +274,8 @@ class ObjectLocation(Location):
     def new_staging(self) -> Self:
         name = self.new_staging_name()
         uri = self.uri(name)
-        return type(self)(uri)
+        kind = type(self)
+        return kind(uri)
 
     def remove_staging(self, *, older_than: float = 0.0) -> int:
         # The objects of each staged copy.

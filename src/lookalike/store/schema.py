@@ -221,7 +221,10 @@ def prefix_clause(prefixes: Iterable[str]) -> str:
 
 def content_clause(hashes: Iterable[bytes]) -> str:
     """Return the clause of the rows with one of some contents, given as sha256."""
-    literals = [f"X'{sha256.hex()}'" for sha256 in hashes]
+    literals = []
+    for sha256 in hashes:
+        digits = sha256.hex()
+        literals.append(f"X'{digits}'")
     if not literals:
         return "false"
     listed = ", ".join(literals)

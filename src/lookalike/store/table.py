@@ -518,7 +518,10 @@ class Table(View):
         from lookalike.store.trash import RemovalReason
 
         with self.write_lock():
-            ids_by_uri = [self._ids_named(uri) for uri in uris]
+            ids_by_uri = []
+            for uri in uris:
+                named_ids = self._ids_named(uri)
+                ids_by_uri.append(named_ids)
             all_ids = np.concatenate(ids_by_uri)
             # Two of `uris` may name the same row: a folder, and an image in it.
             ids = np.unique(all_ids)

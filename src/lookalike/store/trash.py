@@ -269,7 +269,8 @@ class Trash:
         InputError
             If one of `uris` matches nothing in the trash; then nothing is restored.
         """
-        named = self._named(uris, ["uri", "sha256", REMOVED_AT])
+        columns = ["uri", "sha256", REMOVED_AT]
+        named = self._named(uris, columns)
         newest = _newest(named)
         removed = self._without_returned(newest)
         uri_column = removed["uri"]
@@ -282,7 +283,8 @@ class Trash:
         occupied = []
         removed_rows = zip(removed_ids, removed_uris, strict=True)
         for row_id, uri in removed_rows:
-            if uri in taken:
+            is_taken = uri in taken
+            if is_taken:
                 occupied.append(uri)
             else:
                 free_ids.append(row_id)

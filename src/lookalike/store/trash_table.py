@@ -63,8 +63,10 @@ class TrashTable:
         dataset = self.open()
         if dataset is None:
             return []
-        own_names = dataset.schema.names
-        table_names = self._table.schema.names
+        own_schema = dataset.schema
+        own_names = own_schema.names
+        table_schema = self._table.schema
+        table_names = table_schema.names
         return [name for name in table_names if name in own_names]
 
     def count(self) -> int:

@@ -303,7 +303,8 @@ def draw_sample(
 def _ids_with_vector(table: Table, space: str) -> Ids:
     clause = vector_clause(space)
     parts = []
-    for batch in table.scan([], clause):
+    batches = table.scan([], clause)
+    for batch in batches:
         ids = row_ids(batch)
         parts.append(ids)
     return np.concatenate(parts)

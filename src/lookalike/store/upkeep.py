@@ -162,12 +162,13 @@ def _update_scalar_indices(table: Table, *, make: bool) -> None:
             existing = indices.get(column)
             if existing is None:
                 # The index of uris is made with the table, unless that process was killed.
-                if make or column == _URI_COLUMN:
+                is_required = column == _URI_COLUMN
+                if make or is_required:
                     dataset.create_scalar_index(column, kind)
             elif existing.num_rows_indexed < rows:
-                name = existing.name
+                outdated = [existing.name]
                 optimizer = dataset.optimize
-                optimizer.optimize_indices(index_names=[name])
+                optimizer.optimize_indices(index_names=outdated)
         dataset.checkout_latest()
 
 
