@@ -207,10 +207,16 @@ class ActorPool:
     def stop(self) -> list[Result]:
         """Wait for the batches in progress, end the actors, and return the results."""
         deadline = time.monotonic() + _STOP_TIMEOUT
-        heads = [member.running[0][0] for member in self._members if member.running]
+        heads = []
+        for member in self._members:
+            if member.running:
+                reference, _ = member.running[0]
+                heads.append(reference)
         if heads:
-            self._ray.wait(heads, num_returns=len(heads), timeout=_STOP_TIMEOUT)
-        for member in list(self._members):
+            count = len(heads)
+            self._ray.wait(heads, num_returns=count, timeout=_STOP_TIMEOUT)
+        members = list(self._members)
+        for member in members:
             while member.running and time.monotonic() < deadline:
                 reference, _ = member.running[0]
                 ready, _ = self._ray.wait([reference], timeout=0)
@@ -258,13 +264,21 @@ class ActorPool:
     def _neediest(self) -> _Member | None:
         """Return the actor with the fewest batches among those that should get another."""
         chosen: _Member | None = None
+        fewest = math.inf
         for member in self._members:
-            if member.facts is None or len(member.running) >= self._depth(member):
+            if member.facts is None:
                 continue
-            if any(batch.is_suspect for _, batch in member.running):
+            running = member.running
+            count = len(running)
+            depth = self._depth(member)
+            if count >= depth:
                 continue
-            if chosen is None or len(member.running) < len(chosen.running):
+            has_suspect = any(batch.is_suspect for _, batch in running)
+            if has_suspect:
+                continue
+            if count < fewest:
                 chosen = member
+                fewest = count
         return chosen
 
     def _depth(self, member: _Member) -> int:
@@ -401,11 +415,15 @@ class ActorPool:
 
     def _is_deadly(self, batch: Batch) -> bool:
         """Return whether a batch has killed enough actors; a node that failed does not count."""
-        if len(batch.deaths) < _MAX_DEATHS:
+        deaths = batch.deaths
+        if len(deaths) < _MAX_DEATHS:
             return False
         live_nodes = self._live_nodes()
-        killed = [node for node in batch.deaths if node in live_nodes]
-        return len(killed) >= _MAX_DEATHS
+        counted = 0
+        for node in deaths:
+            if node in live_nodes:
+                counted += 1
+        return counted >= _MAX_DEATHS
 
     def _check_files(self, member: _Member, results: Iterable[Result]) -> None:
         """Raise ClusterError if a node reads none of its first images, and this machine does."""

@@ -45,10 +45,15 @@ _THUMBNAIL_BYTES = 9_000_000
 def write_duplicates_table(duplicates: Duplicates, path: Path) -> Path:
     """Write a CSV file with one line for each image, those of a group one after the other."""
     lines: list[list[Any]] = []
-    for number, group in enumerate(duplicates, 1):
-        lines.append(_line(number, group.keeper, "keep"))
-        for copy in group.copies:
-            lines.append(_line(number, copy, "copy"))
+    groups = enumerate(duplicates, 1)
+    for number, group in groups:
+        keeper = group.keeper
+        copies = group.copies
+        keeper_line = _line(number, keeper, "keep")
+        lines.append(keeper_line)
+        for copy in copies:
+            copy_line = _line(number, copy, "copy")
+            lines.append(copy_line)
     with (
         atomic_write(path) as temporary,
         temporary.open("w", encoding="utf-8", newline="") as file,

@@ -137,15 +137,21 @@ def _describe_classes(story: Story) -> list[_Figure]:
 
 def _describe_answer(collection: Table, answer: Answer) -> dict[str, Any]:
     """Return a query's image, and the images found in each Space."""
-    [image] = _thumbnails(collection, [answer.id])
-    title = answer.label or answer.name
-    query = _Figure(image, title, answer.name)
+    name = answer.name
+    label = answer.label
+    ids = [answer.id]
+    [image] = _thumbnails(collection, ids)
+    title = label or name
+    query = _Figure(image, title, name)
     spaces = []
     for matches in answer.matches:
-        kind = "pixel" if matches.space == "pixels" else "feature"
-        heading = f"{matches.space} ({kind} space)"
-        figures = _describe_matches(collection, matches, answer.label)
-        spaces.append({"heading": heading, "figures": figures})
+        space = matches.space
+        is_of_pixels = space == "pixels"
+        kind = "pixel" if is_of_pixels else "feature"
+        heading = f"{space} ({kind} space)"
+        figures = _describe_matches(collection, matches, label)
+        entry = {"heading": heading, "figures": figures}
+        spaces.append(entry)
     return {"query": query, "spaces": spaces}
 
 
@@ -189,12 +195,14 @@ def _describe_evaluation(evaluation: Evaluation | None) -> dict[str, Any] | None
 def _describe_class_scores(spaces: Sequence[SpaceScores]) -> list[dict[str, Any]]:
     """Return each class's average precision in each Space, the best of the first Space first."""
     first = spaces[0]
-    labels = sorted(first.classes, key=lambda label: -first.classes[label].map)
+    classes = first.classes
+    labels = sorted(classes, key=lambda label: -classes[label].map)
     rows = []
     for label in labels:
         bars = []
         for scores in spaces:
-            value = scores.classes[label].map
+            score = scores.classes[label]
+            value = score.map
             width = round(value * _BAR_WIDTH)
             bar = {"value": value, "width": width}
             bars.append(bar)

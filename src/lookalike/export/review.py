@@ -63,11 +63,15 @@ def _table_lines(review: Review) -> Iterator[list[_Cell]]:
 def _figures(image: ReviewImage) -> Sequence[_Cell]:
     """Return the suggested label, the score, the distance, and the number of images."""
     if isinstance(image, DoubtfulLabel):
-        return image.suggested, image.score, None, None
+        label = image.suggested
+        score = image.score
+        return label, score, None, None
     if isinstance(image, Outlier):
         return None, None, image.distance, None
     if isinstance(image, DiverseImage):
-        return None, None, image.distance, image.represents
+        distance = image.distance
+        represented = image.represents
+        return None, None, distance, represented
     return None, None, None, None
 
 
@@ -121,19 +125,26 @@ def write_review_page(review: Review, view: View, path: Path) -> Path:
 
 
 def _group_figures(group: ImageGroup, view: View) -> _GroupFigures:
-    most = _MOST_OF_CLUSTER if group.title else _MOST_OF_LIST
-    images = group.images[:most]
-    total = len(group.images)
+    title = group.title
+    most = _MOST_OF_LIST
+    if title:
+        most = _MOST_OF_CLUSTER
+    all_images = group.images
+    images = all_images[:most]
+    total = len(all_images)
+    shown = len(images)
+    left_out = total - shown
+
     ids = [image.id for image in images]
-    rows = view.take(ids, ["thumbnail"])
-    thumbnails = rows["thumbnail"]
+    columns = ["thumbnail"]
+    rows = view.take(ids, columns)
+    column = rows["thumbnail"]
+    thumbnails = column.to_pylist()
     figures = []
-    for image, thumbnail in zip(images, thumbnails.to_pylist(), strict=True):
+    for image, thumbnail in zip(images, thumbnails, strict=True):
         figure = _image_figure(image, thumbnail)
         figures.append(figure)
-    return _GroupFigures(
-        title=group.title, total=total, left_out=total - len(images), images=figures
-    )
+    return _GroupFigures(title=title, total=total, left_out=left_out, images=figures)
 
 
 def _image_figure(image: ReviewImage, thumbnail: bytes | None) -> _ImageFigure:

@@ -173,8 +173,11 @@ def is_placeholder(path: Path) -> bool:
     The kill may have left a part of its text, or none: a file without any bytes is one as well.
     """
     status = path.lstat()
-    is_file = stat.S_ISREG(status.st_mode)
-    if not is_file or status.st_size > len(_PLACEHOLDER):
+    mode = status.st_mode
+    is_file = stat.S_ISREG(mode)
+    most_bytes = len(_PLACEHOLDER)
+    is_longer = status.st_size > most_bytes
+    if is_longer or not is_file:
         return False
     content = path.read_bytes()
     return _PLACEHOLDER.startswith(content)

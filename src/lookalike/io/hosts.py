@@ -114,10 +114,15 @@ class Hosts:
 
     def _forget_unused(self) -> None:
         """Bound the memory of a list with millions of hosts."""
-        if len(self._hosts) < _MAX_HOSTS:
+        hosts = self._hosts
+        count = len(hosts)
+        if count < _MAX_HOSTS:
             return
         now = time.monotonic()
-        for name, host in list(self._hosts.items()):
+        entries = list(hosts.items())
+        for name, host in entries:
+            is_used = host.users > 0
             is_paused = host.next_start > now
-            if not host.users and not is_paused:
-                del self._hosts[name]
+            is_needed = is_used or is_paused
+            if not is_needed:
+                del hosts[name]

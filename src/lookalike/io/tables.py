@@ -178,15 +178,17 @@ def parses_as(texts: pa.Array, kind: Kind) -> pa.Array:
 
     Nulls fit every kind.
     """
-    if kind == "string":
-        boolean = pa.bool_()
+    boolean = pa.bool_()
+    is_text = kind == "string"
+    if is_text:
         count = len(texts)
         all_true = [True] * count
         return pa.array(all_true, boolean)
     trimmed = pc.utf8_trim_whitespace(texts)
-    if kind == "timestamp":
+    is_time = kind == "timestamp"
+    if is_time:
         are_instants = _convert_each(trimmed, _is_instant)
-        fits = pa.array(are_instants, pa.bool_())
+        fits = pa.array(are_instants, boolean)
     else:
         pattern = _PATTERNS[kind]
         fits = pc.match_substring_regex(trimmed, pattern)
@@ -284,11 +286,15 @@ def _require_displayable(times: pa.Array) -> None:
     """Raise ArrowInvalid for a year that Arrow can hold, but Python and JSON cannot show."""
     microseconds = times.cast(pa.int64())
     extremes = pc.min_max(microseconds)
-    first = extremes["min"].as_py()
-    last = extremes["max"].as_py()
+    smallest = extremes["min"]
+    largest = extremes["max"]
+    first = smallest.as_py()
+    last = largest.as_py()
     if first is None:
         return
-    if first < _FIRST_INSTANT or last > _LAST_INSTANT:
+    is_too_early = first < _FIRST_INSTANT
+    is_too_late = last > _LAST_INSTANT
+    if is_too_early or is_too_late:
         raise pa.ArrowInvalid("a time lies outside the years 1 to 9999")
 
 

@@ -58,13 +58,15 @@ class Fault:
     id: int | None = None
 
     def __str__(self) -> str:
+        row_id = self.id
+        uri = self.uri
         sentences = f"{self.what} {self.remedy}"
         text = sentences.rstrip()
-        if self.id is None:
+        if row_id is None:
             return text
-        if self.uri is None:
-            return f"id {self.id}: {text}"
-        return f"{self.uri} (id {self.id}): {text}"
+        if uri is None:
+            return f"id {row_id}: {text}"
+        return f"{uri} (id {row_id}): {text}"
 
 
 @dataclass(slots=True)
@@ -194,26 +196,34 @@ class RowChecker:
 
     def check(self, batch: pa.RecordBatch) -> None:
         """Check some rows; an absent column cannot be read, and checks that need it are skipped."""
-        names = set(batch.schema.names)
+        schema = batch.schema
+        names = set(schema.names)
+        has_uris = "uri" in names
+        has_kinds = {"sha256", "error"} <= names
+        has_thumbnails = {"sha256", "thumbnail"} <= names
+        report = self._report
+        reads_files = report.files is not None
+
         ids = row_ids(batch)
+        count = len(ids)
         self._ids.append(ids)
-        self._report.rows += len(ids)
+        report.rows += count
         places = _places_of(batch, ids)
 
-        if "uri" in names:
+        if has_uris:
             self._check_uris(places)
         if "label" in names:
-            present_labels = batch["label"].drop_null()
+            column = batch["label"]
+            present_labels = column.drop_null()
             labels = present_labels.to_pylist()
             self._labels.update(labels)
-        if {"sha256", "error"} <= names:
+        if has_kinds:
             self._check_kinds(batch, places)
-        if {"sha256", "thumbnail"} <= names:
+        if has_thumbnails:
             self._check_thumbnails(batch, places)
         if "spaces" in names:
             self._check_vectors(batch, places)
-        reads_files = self._report.files is not None
-        if reads_files and {"uri", "sha256", "error"} <= names:
+        if reads_files and has_uris and has_kinds:
             self._check_files(batch)
 
     def finish(self) -> None:
@@ -273,12 +283,15 @@ class RowChecker:
 
     def _check_kinds(self, batch: pa.RecordBatch, places: list[_Place]) -> None:
         """Check that each row is an image or a failure, and count both."""
-        is_image = has_value(batch["sha256"])
-        is_failure = has_value(batch["error"])
+        contents = batch["sha256"]
+        errors = batch["error"]
+        is_image = has_value(contents)
+        is_failure = has_value(errors)
         images = np.count_nonzero(is_image)
         failures = np.count_nonzero(is_failure)
-        self._report.images += int(images)
-        self._report.failures += int(failures)
+        report = self._report
+        report.images += int(images)
+        report.failures += int(failures)
 
         is_neither = ~is_image & ~is_failure
         what = "It is neither an image nor a failure: it has no sha256 and no error."
@@ -448,8 +461,11 @@ def _describe_unreadable(unreadable: inspection.UnreadableRows) -> str:
     first = ids.min()
     last = ids.max()
     id_range = f"ids {first} to {last}"
-    shown = ", ".join([id_range, *unreadable.uris])
-    return f"{count:,} rows ({shown})"
+    uris = unreadable.uris
+    facts = [id_range, *uris]
+    shown_count = f"{count:,} rows"
+    shown_facts = ", ".join(facts)
+    return f"{shown_count} ({shown_facts})"
 
 
 def _places_of(batch: pa.RecordBatch, ids: Ids) -> list[_Place]:

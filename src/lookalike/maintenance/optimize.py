@@ -224,7 +224,11 @@ def _spaces_to_tune(table: Table, named: Sequence[str]) -> list[str]:
     if not named:
         return list(table.models)
     distinct = dict.fromkeys(named)
-    return [table.space(name) for name in distinct]
+    spaces = []
+    for name in distinct:
+        space = table.space(name)
+        spaces.append(space)
+    return spaces
 
 
 def _check_ranges(recall: float, keep_days: float, trash_days: float | None) -> None:

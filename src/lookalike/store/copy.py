@@ -233,6 +233,9 @@ def publish(
         If the copy cannot be written, or if another process has made a collection in the folder or
         has changed the backup since the copy was staged; `BusyError` if it is changing it.
     """
+    location = staged.location
+    version = staged.version
+    staged_files = staged.files
     with (
         _translate_copy_errors(source, target),
         lock.hold(target.path, new=True),
@@ -245,24 +248,24 @@ def publish(
         if of is not None:
             # While files of both versions are in the folder, the record covers both.
             earlier_files = {} if earlier is None else earlier.files
-            files = {**earlier_files, **staged.files}
-            record = BackupRecord(of, staged.version, files)
+            files = {**earlier_files, **staged_files}
+            record = BackupRecord(of, version, files)
             _write_record(target, record)
 
-        target.publish_maps(staged.location)
-        _publish_verdicts(staged.location, target)
+        target.publish_maps(location)
+        _publish_verdicts(location, target)
         # Before the table: rows that have left it are in the trash at any moment.
-        trash_files = filter(target.is_trash_file, staged.files)
-        target.publish_staged_trash(staged.location, list(trash_files))
+        trash_files = filter(target.is_trash_file, staged_files)
+        target.publish_staged_trash(location, list(trash_files))
         if earlier is None:
-            target.publish_table(staged.location)
+            target.publish_table(location)
         else:
-            table_files = filter(target.is_table_file, staged.files)
+            table_files = filter(target.is_table_file, staged_files)
             names = list(table_files)
-            target.publish_version(staged.location, names)
+            target.publish_version(location, names)
 
         if of is not None:
-            record = BackupRecord(of, staged.version, staged.files)
+            record = BackupRecord(of, version, staged_files)
             _write_record(target, record)
 
 
@@ -412,13 +415,17 @@ class _Copier:
         """Return the sha256 of a file of the earlier backup that can be linked, or None."""
         # Only the names of data files identify their content. Others are always copied: manifests,
         # maps and verdicts.
-        is_of_table = Location.is_table_file(name) or Location.is_trash_file(name)
-        if not is_of_table or Location.is_manifest(name):
+        is_of_table = Location.is_table_file(name)
+        is_of_trash = Location.is_trash_file(name)
+        is_manifest = Location.is_manifest(name)
+        is_in_dataset = is_of_table or is_of_trash
+        if is_manifest or not is_in_dataset:
             return None
+        target = self._target
         recorded_sha256 = self._earlier_files.get(name)
-        if recorded_sha256 is None or not self._target.has_file(name):
+        if recorded_sha256 is None or not target.has_file(name):
             return None
-        sha256 = _sha256_of(self._target, name)
+        sha256 = _sha256_of(target, name)
         if sha256 != recorded_sha256:
             return None
         return sha256

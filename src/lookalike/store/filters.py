@@ -77,7 +77,8 @@ def columns_of(schema: pa.Schema) -> dict[str, Column]:
     columns = dict(_BASE)
     metadata = metadata_of(schema)
     for name, kind in metadata.items():
-        columns[name] = Column(name, kind)
+        column = Column(name, kind)
+        columns[name] = column
     return columns
 
 
@@ -333,21 +334,24 @@ class _Parser:
         name = column.written
         is_text = lexical_kind == "text"
         is_number = lexical_kind == "number"
-        is_boolean = word in {"true", "false"}
+        is_true = word == "true"
+        is_boolean = is_true or word == "false"
         is_null = word == "null"
+        holds_text = kind in {"string", "tags"}
+        holds_numbers = kind in {"int64", "float64"}
         if is_null:
             problem = f"nothing equals null; write {name} is null, or is not null"
             self._refuse(problem)
         value: Value
-        if is_text and kind in {"string", "tags"}:
+        if is_text and holds_text:
             value = _unquoted(text)
         elif is_text and kind == "timestamp":
             time = _unquoted(text)
             value = self._to_ticks(column, time)
-        elif is_number and kind in {"int64", "float64"}:
+        elif is_number and holds_numbers:
             value = self._to_number(text, kind)
         elif is_boolean and kind == "bool":
-            value = word == "true"
+            value = is_true
         else:
             kind_name = KIND_NAMES[kind]
             example = _EXAMPLES[kind]

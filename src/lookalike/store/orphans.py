@@ -33,11 +33,13 @@ def remove_orphans(dataset: lance.LanceDataset, location: Location, table: str) 
         The folder of the table in the collection, such as `lookalike.store.location.TABLE`.
     """
     found = _find_orphans(dataset, location, table)
-    orphans = list(found)
-    names = [file.name for file in orphans]
+    names = []
+    freed = 0
+    for file in found:
+        names.append(file.name)
+        freed += file.size
     location.remove_all(names)
-    sizes = [file.size for file in orphans]
-    return sum(sizes)
+    return freed
 
 
 def _find_orphans(

@@ -105,11 +105,15 @@ class TrashTable:
     ) -> pa.RecordBatchReader:
         """Return a reader of columns of some rows, which holds few of them in memory."""
         dataset = self.open()
+        names = list(columns)
         if dataset is None:
-            return self._table.schema.empty_table().select(list(columns)).to_reader()
+            empty = self._table.schema.empty_table()
+            selected = empty.select(names)
+            return selected.to_reader()
         with self.translate_errors(Operation.READ):
+            clause = id_clause(ids)
             scanner = dataset.scanner(
-                columns=list(columns), filter=id_clause(ids), batch_size=COPIED_ROWS
+                columns=names, filter=clause, batch_size=COPIED_ROWS
             )
             return scanner.to_reader()
 
@@ -145,17 +149,22 @@ class TrashTable:
 
     def _create(self) -> lance.LanceDataset:
         location = self._location
+        table_schema = self._table.schema
+        key, *rest = table_schema
         # Without the mark of a key: a uri may be in the trash more than once.
-        uri, *rest = self._table.schema
-        schema = pa.schema([pa.field(uri.name, uri.type), *rest, *_OWN_FIELDS])
+        unmarked = pa.field(key.name, key.type)
+        fields = [unmarked, *rest, *_OWN_FIELDS]
+        schema = pa.schema(fields)
         try:
             with location.new_trash() as uri:
                 make_empty_table(uri, schema)
         except OSError:
             # Without a lock, another process may have made it first.
-            if not location.has_trash():
+            is_made = location.has_trash()
+            if not is_made:
                 raise
-        return lance.dataset(location.trash_uri)
+        trash_uri = location.trash_uri
+        return lance.dataset(trash_uri)
 
     def delete(self, ids: Sequence[int]) -> None:
         """Delete rows; the last one takes the trash with it, if no other process may add some."""
@@ -243,13 +252,19 @@ def _with_values(
 ) -> pa.RecordBatch:
     """Return a batch with the columns of a schema: its own, some constants, or nulls."""
     count = len(batch)
+    own_schema = batch.schema
+    own_names = own_schema.names
     arrays = []
     for field in schema:
-        if field.name in values:
-            constants = [values[field.name]] * count
-            arrays.append(pa.array(constants, field.type))
-        elif field.name in batch.schema.names:
-            arrays.append(batch[field.name])
+        name = field.name
+        column_type = field.type
+        if name in values:
+            constant = values[name]
+            constants = [constant] * count
+            column = pa.array(constants, column_type)
+        elif name in own_names:
+            column = batch[name]
         else:
-            arrays.append(pa.nulls(count, field.type))
+            column = pa.nulls(count, column_type)
+        arrays.append(column)
     return pa.RecordBatch.from_arrays(arrays, schema=schema)

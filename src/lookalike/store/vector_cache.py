@@ -106,36 +106,53 @@ def cache_folder() -> Path:
 def look_up(key: VectorCacheKey) -> CachedVectors | None:
     """Return cached vectors, or None if their file is missing or damaged."""
     try:
-        with pa.memory_map(str(key.file)) as source:
-            rows = pa.ipc.open_file(source).read_all()
-        metadata = rows.schema.metadata or {}
-        stored_key = metadata.get(_KEY, b"")
-        is_same_key = stored_key.decode() == key.to_json()
-        if not is_same_key or not len(rows):
+        file = key.file
+        path = str(file)
+        with pa.memory_map(path) as source:
+            reader = pa.ipc.open_file(source)
+            rows = reader.read_all()
+        schema = rows.schema
+        metadata = schema.metadata or {}
+        encoded_key = metadata.get(_KEY, b"")
+        stored_key = encoded_key.decode()
+        own_key = key.to_json()
+        is_same_key = stored_key == own_key
+        count = len(rows)
+        if not count or not is_same_key:
             return None
         # The files that were used longest ago are removed first.
         with suppress(OSError):
-            os.utime(key.file)
-        ids: Ids = rows["id"].to_numpy()
-        return CachedVectors(ids, column_vectors(rows["vector"]))
+            os.utime(file)
+        id_column = rows["id"]
+        vector_column = rows["vector"]
+        ids: Ids = id_column.to_numpy()
+        vectors = column_vectors(vector_column)
+        return CachedVectors(ids, vectors)
     except (OSError, ValueError, KeyError, pa.ArrowException):
         return None
 
 
 def keep(key: VectorCacheKey, ids: Ids, vectors: VectorsF16) -> None:
     """Keep vectors; a full disk, a folder that cannot be written or their size may prevent it."""
-    if not len(ids) or vectors.nbytes > MOST_BYTES:
+    count = len(ids)
+    is_too_large = vectors.nbytes > MOST_BYTES
+    if not count or is_too_large:
         return
-    values = pa.array(np.ascontiguousarray(vectors).reshape(-1))
-    columns = {
-        "id": pa.array(ids),
-        "vector": pa.FixedSizeListArray.from_arrays(values, vectors.shape[1]),
-    }
-    rows = pa.table(columns).replace_schema_metadata({_KEY: key.to_json()})
+    contiguous = np.ascontiguousarray(vectors)
+    flat = contiguous.reshape(-1)
+    values = pa.array(flat)
+    dim = vectors.shape[1]
+    id_column = pa.array(ids)
+    vector_column = pa.FixedSizeListArray.from_arrays(values, dim)
+    columns = {"id": id_column, "vector": vector_column}
+    unmarked = pa.table(columns)
+    metadata = {_KEY: key.to_json()}
+    rows = unmarked.replace_schema_metadata(metadata)
     with suppress(OSError, pa.ArrowException):
+        file = key.file
         with (
-            atomic_write(key.file) as temporary,
+            atomic_write(file) as temporary,
             pa.ipc.new_file(str(temporary), rows.schema) as sink,
         ):
             sink.write_table(rows)
-        remove_oldest(key.file, MOST_BYTES)
+        remove_oldest(file, MOST_BYTES)
