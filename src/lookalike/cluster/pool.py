@@ -209,17 +209,20 @@ class ActorPool:
         deadline = time.monotonic() + _STOP_TIMEOUT
         heads = []
         for member in self._members:
-            if member.running:
-                reference, _ = member.running[0]
+            running = member.running
+            if running:
+                reference, _ = running[0]
                 heads.append(reference)
         if heads:
             count = len(heads)
             self._ray.wait(heads, num_returns=count, timeout=_STOP_TIMEOUT)
         members = list(self._members)
         for member in members:
-            while member.running and time.monotonic() < deadline:
-                reference, _ = member.running[0]
-                ready, _ = self._ray.wait([reference], timeout=0)
+            running = member.running
+            while running and time.monotonic() < deadline:
+                reference, _ = running[0]
+                first = [reference]
+                ready, _ = self._ray.wait(first, timeout=0)
                 if not ready:
                     break
                 self._collect_quietly(member)
@@ -394,20 +397,27 @@ class ActorPool:
 
     def _bury(self, member: _Member) -> None:
         """Give the batches of a dead actor back. Its first batch may have killed it."""
-        assert member.facts is not None  # noqa: S101 (it has run a batch)
-        batches = [batch for _, batch in member.running]
-        member.running.clear()
+        facts = member.facts
+        assert facts is not None  # noqa: S101 (it has run a batch)
+        running = member.running
+        batches = [batch for _, batch in running]
+        running.clear()
         self._drop(member)
         first, *others = batches
-        images = sum(len(batch.tasks) for batch in batches)
+        image_counts = [len(batch.tasks) for batch in batches]
+        images = sum(image_counts)
         self._progress.add_death(images)
 
-        first.deaths.append(member.facts.id)
+        deaths = first.deaths
+        worker_id = facts.id
+        deaths.append(worker_id)
         survivors = []
         # One image at a time, to find the one.
         for single in first.singles():
-            if self._is_deadly(single):
-                self._results.append(_failure(single))
+            is_deadly = self._is_deadly(single)
+            if is_deadly:
+                failure = _failure(single)
+                self._results.append(failure)
             else:
                 survivors.append(single)
         self.lost += survivors
@@ -472,7 +482,11 @@ def _moving_mean(mean: float, value: float) -> float:
 
 
 def _last_line(error: BaseException) -> str:
-    lines = str(error).strip().splitlines()
+    text = str(error)
+    stripped = text.strip()
+    lines = stripped.splitlines()
     if not lines:
-        return type(error).__name__
-    return lines[-1].strip().rstrip(".")
+        kind = type(error)
+        return kind.__name__
+    last_line = lines[-1].strip()
+    return last_line.rstrip(".")

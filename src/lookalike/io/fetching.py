@@ -205,20 +205,27 @@ class Fetcher:
     def _answer(self, url: httpx.URL, response: httpcore.Response) -> bytes | httpx.URL:
         headers = httpx.Headers(response.headers)
         status = response.status
-        if status in _WITH_CONTENT:
+        has_content = status in _WITH_CONTENT
+        is_redirect = status in _REDIRECTS
+        is_missing = status in _MISSING
+        is_refused = status in _REFUSED
+        is_transient = status in TRANSIENT
+        if has_content:
             return self._body(response, headers)
         location = headers.get("Location")
-        if status in _REDIRECTS and location is not None:
+        if is_redirect and location is not None:
             return _redirected(url, location)
 
-        problem = f"the server answered {_name_of(status)}"
-        if status in _MISSING:
+        shown_status = _name_of(status)
+        problem = f"the server answered {shown_status}"
+        if is_missing:
             raise FileNotFoundError(errno.ENOENT, problem)
-        if status in _REFUSED:
+        if is_refused:
             raise PermissionError(errno.EACCES, problem)
-        if status in TRANSIENT:
+        if is_transient:
             pause = _retry_after(headers)
-            self._hosts.pause(url.host, pause)
+            host = url.host
+            self._hosts.pause(host, pause)
             raise TransientError(problem)
         raise OSError(errno.EIO, problem)
 

@@ -64,9 +64,11 @@ class Fault:
         text = sentences.rstrip()
         if row_id is None:
             return text
+        shown_id = f"id {row_id}"
         if uri is None:
-            return f"id {row_id}: {text}"
-        return f"{uri} (id {row_id}): {text}"
+            return f"{shown_id}: {text}"
+        place = f"{uri} ({shown_id})"
+        return f"{place}: {text}"
 
 
 @dataclass(slots=True)
@@ -461,8 +463,8 @@ def _describe_unreadable(unreadable: inspection.UnreadableRows) -> str:
     first = ids.min()
     last = ids.max()
     id_range = f"ids {first} to {last}"
-    uris = unreadable.uris
-    facts = [id_range, *uris]
+    facts = [id_range]
+    facts += unreadable.uris
     shown_count = f"{count:,} rows"
     shown_facts = ", ".join(facts)
     return f"{shown_count} ({shown_facts})"

@@ -437,12 +437,16 @@ class _Copier:
 
         def chunks() -> Iterator[bytes]:
             with translate_errors(source.path, Operation.COPY):
-                for chunk in source.location.read_chunks(name):
+                location = source.location
+                stored_chunks = location.read_chunks(name)
+                for chunk in stored_chunks:
                     digest.update(chunk)
                     yield chunk
 
+        content = chunks()
         with _translate_copy_errors(source, self._target):
-            self._staged.location.write_chunks(name, chunks())
+            staged_location = self._staged.location
+            staged_location.write_chunks(name, content)
         return digest.hexdigest()
 
 

@@ -76,7 +76,8 @@ def columns_of(schema: pa.Schema) -> dict[str, Column]:
     """Return the columns of a table that a filter may name, by their names in a filter."""
     columns = dict(_BASE)
     metadata = metadata_of(schema)
-    for name, kind in metadata.items():
+    kinds = metadata.items()
+    for name, kind in kinds:
         column = Column(name, kind)
         columns[name] = column
     return columns

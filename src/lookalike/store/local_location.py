@@ -318,8 +318,9 @@ class LocalLocation(Location):
 
     @property
     def file_trash(self) -> Path:
-        folder = self.folder.absolute()
-        return folder / FILE_TRASH
+        folder = self.folder
+        absolute = folder.absolute()
+        return absolute / FILE_TRASH
 
     # Locks
 

@@ -282,20 +282,29 @@ class ObjectLocation(Location):
         entries = defaultdict(list)
         for page in self._pages(""):
             for entry in page:
-                folder, _, _ = entry["path"].partition("/")
-                if folder.startswith(STAGING):
+                path = entry["path"]
+                folder, _, _ = path.partition("/")
+                is_staged = folder.startswith(STAGING)
+                if is_staged:
                     entries[folder].append(entry)
 
         freed = 0
-        newest = time.time() - older_than
+        takes_all = older_than == 0
+        now = time.time()
+        newest = now - older_than
         for staged in entries.values():
-            last_modified = max(entry["last_modified"] for entry in staged)
+            times = [entry["last_modified"] for entry in staged]
+            last_modified = max(times)
             written = last_modified.timestamp()
-            if older_than == 0 or written < newest:
-                names = [entry["path"] for entry in staged]
+            is_old = written < newest
+            if takes_all or is_old:
+                names = []
+                for entry in staged:
+                    path = entry["path"]
+                    size = entry["size"]
+                    names.append(path)
+                    freed += size
                 self.remove_all(names)
-                sizes = [entry["size"] for entry in staged]
-                freed += sum(sizes)
         return freed
 
     def discard(self) -> None:

@@ -64,7 +64,8 @@ def _owned_name(name: str) -> str:
     That is the folder of an index: a version owns all of its files or none.
     """
     folder, _, rest = name.partition("/")
-    if folder != _INDICES:
+    is_elsewhere = folder != _INDICES
+    if is_elsewhere:
         return name
     parts = rest.split("/")
     identifier = parts[0]

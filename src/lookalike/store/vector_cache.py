@@ -118,7 +118,8 @@ def look_up(key: VectorCacheKey) -> CachedVectors | None:
         own_key = key.to_json()
         is_same_key = stored_key == own_key
         count = len(rows)
-        if not count or not is_same_key:
+        is_usable = is_same_key and count > 0
+        if not is_usable:
             return None
         # The files that were used longest ago are removed first.
         with suppress(OSError):
