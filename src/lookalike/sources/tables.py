@@ -202,12 +202,9 @@ class ParquetSource:
         root = self._roots.get(folder)
         if root is None:
             return uri_prefixes(folder)
-        address = root.address
         if root.is_folder:
-            prefix = _folder_prefix(address)
-        else:
-            prefix = container_prefix(_KIND, address)
-        return [prefix]
+            return [_folder_prefix(root.address)]
+        return [container_prefix(_KIND, root.address)]
 
     def exists(self, uri: str) -> bool:
         """Return whether a cell still holds an image.
