@@ -96,7 +96,11 @@ const apply = () => go({ where: input.value.trim() });
 makeCompletion(
   input,
   $("#where-list"),
-  (before) => completionsOf(before, collection()),
+  (before) => {
+    const open = collection();
+    // Before its description has arrived, nothing is known that completes the text.
+    return open ? completionsOf(before, open) : [];
+  },
   () => showFilterProblem(""),
 );
 input.addEventListener("change", apply);

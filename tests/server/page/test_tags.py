@@ -51,6 +51,7 @@ def test_tags_are_chips_with_counts_that_filter(open_page, server):
 
 def test_the_filter_box_completes_tags(open_page):
     page = open_page("#search?positive=0")
+    tiles(page)
     completed = page.evaluate(
         """async () => {
           const where = await import(new URL("static/where.js", document.baseURI));
