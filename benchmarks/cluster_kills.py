@@ -140,9 +140,14 @@ def _disturb(run: _Run, kind: str, moment: float, generator: random.Random) -> i
         elif actors := _actors(run.cluster):
             generator.choice(actors).kill()
         driver.wait()
-        if kind != "driver" or driver.returncode == 0:
+        status = driver.returncode
+        # A crash within Ray ends a driver by a signal, as a kill does.
+        was_killed = status < 0
+        if not was_killed:
             counts = _counts(driver)
             return int(counts["restarts"])
+    if kind != "driver":
+        print(f"The driver crashed by signal {-status}, too.", file=sys.stderr)
     run.finish()
     return 1
 

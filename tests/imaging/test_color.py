@@ -266,8 +266,8 @@ def test_many_profiles_take_little_memory():
         from lookalike import imaging
         used = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         image = Image.new("RGB", (8, 8), (200, 100, 50))
-        for number in range(200):
-            if number == 80:
+        for number in range(400):
+            if number == 100:
                 before = used()
             profile = rgb_profile(LINEAR) + number.to_bytes(500_000)
             imaging.decode(encoded(image, "TIFF", icc_profile=profile))
@@ -281,8 +281,8 @@ def test_many_profiles_take_little_memory():
         cwd=tests,
     )
     kibibytes = int(done.stdout)
-    # The 120 profiles have 60 MB.
-    assert kibibytes < 20_000
+    # The 300 profiles have 150 MB.
+    assert kibibytes < 30_000
 
 
 # Large images, converted after they are shrunk
@@ -294,7 +294,7 @@ def test_many_profiles_take_little_memory():
 def test_large_images_are_the_same_within_levels(some_photographs, name, kind):
     model = resolve("auto")
     space = SPACES[name]
-    for path in some_photographs[:1]:
+    for path in some_photographs[:2]:
         small = imaging.decode(path.read_bytes())
         size = (small.width * 5, small.height * 5)
         large = in_space(small.resize(size, Image.Resampling.LANCZOS), space)

@@ -19,11 +19,11 @@ from references import inception_at_mixed_7a
 # Each test runs whole commands or networks; scripts/test --fast leaves them out.
 pytestmark = pytest.mark.slow
 
-# Measured once with this code on every 48th photograph. `scripts/bench references` compares all
+# Measured once with this code on every 24th photograph. `scripts/bench references` compares all
 # photographs with the published figures.
 SCORES = {
-    "raw": {"mAP": 0.8563, "P@1": 0.7429, "P@10": 0.7086},
-    "unit length": {"mAP": 0.8730, "P@1": 0.7714, "P@10": 0.7114},
+    "raw": {"mAP": 0.8503, "P@1": 0.7185, "P@10": 0.8096},
+    "unit length": {"mAP": 0.8653, "P@1": 0.7481, "P@10": 0.8111},
 }
 
 STEM = ("Conv2d_1a_3x3", "Conv2d_2a_3x3", "Conv2d_2b_3x3")
@@ -89,8 +89,8 @@ def leave_one_out(vectors: np.ndarray, labels: np.ndarray) -> dict[str, float]:
 
 
 def test_scores_at_mixed_7a(cut, photographs):
-    files = every(48, photographs)
-    assert len(files) == 70
+    files = every(24, photographs)
+    assert len(files) == 135
     vectors = embed_files(cut, files).astype(np.float64)
     labels = np.array([file.parent.name for file in files])
     unit = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
@@ -102,7 +102,7 @@ def test_scores_at_mixed_7a(cut, photographs):
     one_query = 1.01 / len(files)
     for name, row in SCORES.items():
         for measure, score in row.items():
-            most = one_query if measure == "P@1" else 0.01
+            most = one_query if measure == "P@1" else 0.005
             assert found[name][measure] == pytest.approx(score, abs=most)
 
 

@@ -269,7 +269,7 @@ filters = st.recursive(
 
 
 @pytest.mark.slow
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(filters)
 def test_a_filter_selects_the_same_rows_as_python(collection, drawn):
     text, judge = drawn
@@ -320,7 +320,7 @@ WORDS += [
 
 
 @pytest.mark.slow
-@settings(max_examples=250, deadline=None)
+@settings(max_examples=500, deadline=None)
 @given(
     st.text(max_size=40) | st.lists(st.sampled_from(WORDS), max_size=12).map(" ".join)
 )

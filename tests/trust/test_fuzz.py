@@ -134,7 +134,7 @@ ENTRY = {
 }  # fmt: skip
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=300, deadline=None)
 @given(
     changes=st.dictionaries(keys, values, min_size=1, max_size=3),
     inner=st.sampled_from([None, "weights"]),
@@ -150,7 +150,7 @@ def test_any_description_gives_a_model_or_an_error(tmp_path_factory, changes, in
         assert model_schema.parse_model(model.to_json()) == model
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=200, deadline=None)
 @given(
     data=damaged(toml(ENTRY)[1:-1].replace(", ", "\n").encode())
     | st.binary(max_size=100)
@@ -205,7 +205,7 @@ def test_locating_a_package_imports_nothing(tmp_path, monkeypatch):
 # Manipulated models in a collection
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=200, deadline=None)
 @given(
     changes=st.dictionaries(keys, values, min_size=1, max_size=3),
     lost=st.sets(keys, max_size=2),
@@ -337,7 +337,7 @@ shapes = st.lists(
 )
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=200, deadline=None)
 @given(
     shape=shapes,
     dtype=st.sampled_from(["F32", "F64", "BF16", "F8_E4M3", "I64", "BOOL", "U8", "x"]),
@@ -417,7 +417,7 @@ TINY_NAMES = [
 ]
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=300, deadline=None)
 @given(measured=measurements())
 def test_any_calibration_gives_a_finite_graph_or_is_refused(measured):
     with suppress(WeightsError):

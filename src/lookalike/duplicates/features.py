@@ -5,8 +5,10 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Callable
 from types import TracebackType
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 
 from lookalike.duplicates.kept import KeptRows, content_key
@@ -89,22 +91,36 @@ class ImageFeatures:
         """Return the points of a content that has some."""
         offset, count, shape = self._entries[place]
         self._file.seek(offset)
-        points = np.frombuffer(self._file.read(count * 8), np.float32)
-        descriptors = np.frombuffer(self._file.read(count * 128), np.uint8)
-        gray = np.frombuffer(self._file.read(shape[0] * shape[1]), np.uint8)
+        height, width = shape
+        points = self._read_array(count * 2, np.float32)
+        descriptors = self._read_array(count * 128, np.uint8)
+        gray = self._read_array(height * width, np.uint8)
         return PointFeatures(
             points.reshape(count, 2),
             descriptors.reshape(count, 128),
             gray.reshape(shape),
         )
 
+    def _read_array(self, count: int, dtype: npt.DTypeLike) -> npt.NDArray[Any]:
+        """Return the next numbers of the file."""
+        item_bytes = np.dtype(dtype).itemsize
+        content = self._file.read(count * item_bytes)
+        return np.frombuffer(content, dtype)
+
     def words(self, places: Places) -> list[WordsOfImage]:
         """Return the visual words of contents; none for those without a readable thumbnail."""
-        kept = [self._kept(place) for place in places.tolist()]
-        is_unknown = [words is None for words in kept]
-        self.find(places[np.array(is_unknown, bool)])
-        none = WordsOfImage(np.empty(0, np.uint16), np.empty(0, np.uint16))
-        return [self._kept(place) or none for place in places.tolist()]
+        listed = places.tolist()
+        unknown = [place for place in listed if self._kept(place) is None]
+        unknown_places = np.array(unknown, np.intp)
+        self.find(unknown_places)
+
+        no_words = np.empty(0, np.uint16)
+        none = WordsOfImage(no_words, no_words)
+        words_of_places = []
+        for place in listed:
+            words = self._kept(place)
+            words_of_places.append(words or none)
+        return words_of_places
 
     def _kept(self, place: int) -> WordsOfImage | None:
         key = content_key(self._contents[place].sha256)

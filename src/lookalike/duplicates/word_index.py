@@ -94,21 +94,40 @@ class WordIndex:
 
     def _scores(self, queries: Sequence[WordsOfImage]) -> VectorsF32:
         """Return the cosines of queries and all images, the larger of both orientations."""
-        plain = self._matrix([query.plain for query in queries])
-        mirrored = self._matrix([query.mirrored for query in queries])
-        scores: VectorsF32 = (plain @ self._by_word).toarray()
-        np.maximum(scores, (mirrored @ self._by_word).toarray(), out=scores)
+        plain_words = [query.plain for query in queries]
+        mirrored_words = [query.mirrored for query in queries]
+        plain = self._matrix(plain_words) @ self._by_word
+        mirrored = self._matrix(mirrored_words) @ self._by_word
+        scores: VectorsF32 = plain.toarray()
+        mirrored_scores = mirrored.toarray()
+        np.maximum(scores, mirrored_scores, out=scores)
         return scores
 
     def _matrix(self, images: Sequence[Words]) -> csr_array:
         """Return the weights of the words of images, ``[n, 65536]``, of unit length."""
-        rare = [words[self._weights[words] > 0] for words in images]
-        counts = [len(words) for words in rare]
-        ends = np.concatenate([[0], np.cumsum(counts)])
-        columns = np.concatenate([np.empty(0, np.uint16), *rare]).astype(np.int32)
-        values = [_unit_length(self._weights[words]) for words in rare]
-        data = np.concatenate([np.empty(0, np.float32), *values])
-        return csr_array((data, columns, ends), shape=(len(images), WORDS))
+        no_words = np.empty(0, np.uint16)
+        no_weights = np.empty(0, np.float32)
+        words_of_rows = [no_words]
+        weights_of_rows = [no_weights]
+        ends = [0]
+        for words in images:
+            # Words of many images have no weight, and take no place.
+            weights = self._weights[words]
+            is_rare = weights > 0
+            rare_words = words[is_rare]
+            rare_weights = _unit_length(weights[is_rare])
+            words_of_rows.append(rare_words)
+            weights_of_rows.append(rare_weights)
+            end = ends[-1] + len(rare_words)
+            ends.append(end)
+
+        # The rows one after the other, and where each ends.
+        joined_words = np.concatenate(words_of_rows)
+        columns = joined_words.astype(np.int32)
+        data = np.concatenate(weights_of_rows)
+        row_ends = np.array(ends)
+        shape = (len(images), WORDS)
+        return csr_array((data, columns, row_ends), shape=shape)
 
 
 def _unit_length(weights: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:

@@ -189,10 +189,12 @@ class _TimedStream(httpcore.NetworkStream):
         self._network = network
 
     def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
-        return self._stream.read(max_bytes, self._network.timeout(timeout))
+        remaining = self._network.timeout(timeout)
+        return self._stream.read(max_bytes, remaining)
 
     def write(self, buffer: bytes, timeout: float | None = None) -> None:
-        self._stream.write(buffer, self._network.timeout(timeout))
+        remaining = self._network.timeout(timeout)
+        self._stream.write(buffer, remaining)
 
     def close(self) -> None:
         self._stream.close()

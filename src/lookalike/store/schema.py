@@ -119,7 +119,11 @@ def metadata_of(schema: pa.Schema) -> dict[str, Kind]:
 
 def given_columns(kinds: Mapping[str, Kind]) -> list[str]:
     """Return the metadata columns that hold what a person gave, so without the tags."""
-    return [name for name, kind in kinds.items() if kind != "tags"]
+    names = []
+    for name, kind in kinds.items():
+        if kind != "tags":
+            names.append(name)
+    return names
 
 
 def tag_column(kinds: Mapping[str, Kind]) -> str | None:
