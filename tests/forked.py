@@ -19,6 +19,8 @@ from pathlib import Path
 import pytest
 
 TESTS = Path(__file__).parent
+# `multiprocessing` states it where the process that others are forked from was killed.
+_UNKNOWN_STATUS = 255
 # Coverage is measured in processes that end as usual, and other systems cannot fork safely.
 CAN_FORK = sys.platform == "linux" and "COVERAGE_PROCESS_CONFIG" not in os.environ
 CONTEXT = multiprocessing.get_context("forkserver")
@@ -116,16 +118,23 @@ class ForkedProcess:
 
     @property
     def returncode(self) -> int | None:
-        return self._process.exitcode
+        status = self._process.exitcode
+        if status == _UNKNOWN_STATUS:
+            raise RuntimeError(
+                "The process that the tests are forked from has ended, so the status of a forked "
+                "one is unknown. That is a fault of the tests, or of what killed it."
+            )
+        return status
 
     def poll(self) -> int | None:
-        return self._process.exitcode
+        return self.returncode
 
     def wait(self, timeout: float | None = None) -> int:
         self._process.join(timeout)
-        if self._process.exitcode is None:
+        status = self.returncode
+        if status is None:
             raise subprocess.TimeoutExpired("python", timeout or 0)
-        return self._process.exitcode
+        return status
 
     def send_signal(self, how: signal.Signals) -> None:
         if self.poll() is None:

@@ -191,6 +191,16 @@ def test_index_tags_images(sample, tmp_path):
     assert "--where \"tags contains '" in result.stdout
 
 
+def test_the_example_of_a_filter_finds_images_whatever_the_tag(tmp_path):
+    path = tmp_path / "c"
+    class_collection(path, {"/in/a.jpg": "potter's wheel", "/in/b.jpg": "accordion"})
+    lines = run("tag", "-c", path).stdout.splitlines()
+    (example,) = [line for line in lines if "--where" in line]
+    where = example.partition("--where ")[2].strip('"')
+    assert where == "tags contains 'potter''s wheel'"
+    assert Collection.open(path).select(where).tolist() == [0]
+
+
 def test_index_refuses_tags_before_anything_is_written(sample, tmp_path):
     path = tmp_path / "collection"
     file = tmp_path / "facts.csv"

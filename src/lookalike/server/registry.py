@@ -25,7 +25,7 @@ from lookalike.server.learned_schemas import describe_learned
 from lookalike.server.problems import Problem
 from lookalike.server.row_cache import RowCache
 from lookalike.store import ann
-from lookalike.store.filters import Column
+from lookalike.store.filter_tree import Column
 from lookalike.store.places import is_store_address, locate
 from lookalike.store.table import Table
 from lookalike.types import Ids, Model

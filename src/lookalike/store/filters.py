@@ -35,29 +35,15 @@ from lookalike.store.filter_tree import (
     Like,
     Or,
     Value,
-    to_lance,
 )
 from lookalike.store.schema import metadata_of
 from lookalike.types import Kind
 
-__all__ = [
-    "And",
-    "Column",
-    "Compare",
-    "Contains",
-    "FilterTree",
-    "In",
-    "IsNull",
-    "Like",
-    "Or",
-    "columns_of",
-    "parse",
-    "to_lance",
-]
+__all__ = ["MAX_LENGTH", "columns_of", "parse"]
 
 # Characters of a filter, and levels of parentheses and 'not' in it.
 MAX_LENGTH = 10_000
-MAX_DEPTH = 16
+_MAX_LEVELS = 16
 _MAX_INT = 2**63 - 1
 # Characters of the rest of a filter that an error shows.
 _MAX_SHOWN = 40
@@ -234,9 +220,9 @@ class _Parser:
         return And(tuple(terms))
 
     def _parse_term(self, depth: int) -> FilterTree:
-        if depth > MAX_DEPTH:
+        if depth > _MAX_LEVELS:
             self._refuse(
-                f"it nests deeper than {MAX_DEPTH} levels; remove parentheses or 'not'"
+                f"it nests deeper than {_MAX_LEVELS} levels; remove parentheses or 'not'"
             )
         if self._take("not"):
             term = self._parse_term(depth + 1)

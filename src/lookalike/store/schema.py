@@ -194,7 +194,7 @@ def column_vectors(column: pa.Array | pa.ChunkedArray) -> VectorsF16:
 
 
 def quote(text: str) -> str:
-    """Return a text as a literal of Lance's filter language."""
+    """Return a text as a literal of Lance's filter language, and of ours."""
     doubled = text.replace("'", "''")
     return f"'{doubled}'"
 

@@ -16,6 +16,7 @@ from lookalike.errors import CollectionError, SpaceError
 from lookalike.store import filters, vector_cache
 from lookalike.store.diff import ContentIndex, ExistingRow, ScanDiff, is_up_to_date
 from lookalike.store.failures import Operation, translate_errors
+from lookalike.store.filter_tree import Column, to_lance
 from lookalike.store.places import locate
 from lookalike.store.schema import (
     column_vectors,
@@ -183,7 +184,7 @@ class View:
 
     # Filters
 
-    def filter_columns(self) -> dict[str, filters.Column]:
+    def filter_columns(self) -> dict[str, Column]:
         """Return the columns that a filter may name, by their names."""
         schema = self.schema
         return filters.columns_of(schema)
@@ -192,7 +193,7 @@ class View:
         """Return a filter such as ``label = 'cat'`` in Lance's own language; see `select`."""
         columns = self.filter_columns()
         tree = filters.parse(where, columns)
-        condition = filters.to_lance(tree)
+        condition = to_lance(tree)
         return _of_images(condition)
 
     def select(self, where: str) -> Ids:

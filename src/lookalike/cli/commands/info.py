@@ -146,10 +146,10 @@ def _describe_learned(name: str, learned: LearnedMap) -> str:
 
 
 def _describe_column(collection: Collection, name: str, kind: Kind) -> str:
-    from lookalike.store import filters
+    from lookalike.store.filter_tree import Column
 
     # The column's name as a filter writes it, in backquotes where it needs them.
-    column = filters.Column(name, kind)
+    column = Column(name, kind)
     written = column.written
     ids = collection.select(f"{written} is not null")
     images = output.plural(len(ids), "image")

@@ -54,11 +54,13 @@ def tag_command(
 
 def _print_example(report: TagReport) -> None:
     """Print a filter that finds the images of the most frequent tag."""
-    from lookalike.store import filters
+    from lookalike.store.filter_tree import Column
+    from lookalike.store.schema import quote
 
-    column = filters.Column(report.column, "tags")
+    column = Column(report.column, "tags")
     name = column.written
     words = report.words
     for word, _ in words.most_common(1):
-        example = f"{name} contains '{word}'"
+        quoted = quote(word)
+        example = f"{name} contains {quoted}"
         output.say(f'Find them with: --where "{example}"')
