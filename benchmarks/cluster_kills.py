@@ -53,8 +53,13 @@ class _Run:
     def start(self) -> subprocess.Popen[str]:
         """Start a driver."""
         command = [
-            *(sys.executable, __file__, str(self.listed), self.collection),
-            *(self.cluster.address, str(self.reads), str(self.commit_rows)),
+            sys.executable,
+            __file__,
+            str(self.listed),
+            self.collection,
+            self.cluster.address,
+            str(self.reads),
+            str(self.commit_rows),
         ]
         return subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
 
@@ -113,8 +118,13 @@ def measure_kills(
 
     report.figures["kills"] = rows
     headers = [
-        *("", "at s", "restarts", "images repeated", "cost s"),
-        *("files of no version", "after optimize"),
+        "",
+        "at s",
+        "restarts",
+        "images repeated",
+        "cost s",
+        "files of no version",
+        "after optimize",
     ]
     report.print_table(
         f"Kills in runs of {len(chosen)} images; undisturbed {seconds:.1f} s, "

@@ -28,8 +28,14 @@ def collection_server(
     """Run ``lookalike serve``; yield its address, its process and the seconds of its start."""
     start = time.perf_counter()
     command = [
-        *(sys.executable, "-m", "lookalike", "serve"),
-        *("--port", "0", "-c", str(collection)),
+        sys.executable,
+        "-m",
+        "lookalike",
+        "serve",
+        "--port",
+        "0",
+        "-c",
+        str(collection),
     ]
     with _started(command, r"Serving at (\S+)") as (address, process):
         yield address, psutil.Process(process.pid), time.perf_counter() - start

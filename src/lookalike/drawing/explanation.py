@@ -188,8 +188,13 @@ def _draw_panels(
     """Draw the images side by side, with the legend below them."""
     widths = image_columns(len(panels), width=_IMAGE_WIDTH, gap=_GAP, margin=_MARGIN)
     heights = [
-        *(_MARGIN, _HEADING_HEIGHT, _IMAGE_HEIGHT, _CAPTION_HEIGHT),
-        *(_SCALE_HEIGHT, _SCALE_HEIGHT, _MARGIN),
+        _MARGIN,
+        _HEADING_HEIGHT,
+        _IMAGE_HEIGHT,
+        _CAPTION_HEIGHT,
+        _SCALE_HEIGHT,
+        _SCALE_HEIGHT,
+        _MARGIN,
     ]
     figure, grid = figure_in_points(widths, heights)
 

@@ -43,7 +43,10 @@ _STORAGE_DTYPES = {
 
 
 _SCRIPT_LISTS = [
-    *("build_intlist", "build_doublelist", "build_boollist", "build_tensorlist"),
+    "build_intlist",
+    "build_doublelist",
+    "build_boollist",
+    "build_tensorlist",
     "restore_type_tag",
 ]
 
@@ -197,10 +200,19 @@ _ALLOWED_GLOBALS: dict[tuple[str, str], Any] = {
 # Opcodes that tensors do not need. The second row makes sets, whose members are compared, and
 # dictionaries of any keys. The third row allocates memory of any size.
 _REFUSED_OPCODES = [
-    *(pickle.OBJ, pickle.NEWOBJ_EX),
-    *(pickle.EXT1, pickle.EXT2, pickle.EXT4, pickle.PERSID),
-    *(pickle.EMPTY_SET, pickle.ADDITEMS, pickle.FROZENSET, pickle.DICT),
-    *(pickle.BYTEARRAY8, pickle.NEXT_BUFFER, pickle.READONLY_BUFFER),
+    pickle.OBJ,
+    pickle.NEWOBJ_EX,
+    pickle.EXT1,
+    pickle.EXT2,
+    pickle.EXT4,
+    pickle.PERSID,
+    pickle.EMPTY_SET,
+    pickle.ADDITEMS,
+    pickle.FROZENSET,
+    pickle.DICT,
+    pickle.BYTEARRAY8,
+    pickle.NEXT_BUFFER,
+    pickle.READONLY_BUFFER,
 ]
 
 

@@ -16,8 +16,17 @@ from lookalike.sources.local import LocalOptions, LocalSource
 
 # Archives of the other kinds are refused by a message that names those that are read.
 _ARCHIVES = (
-    *(".tar", ".tar.gz", ".tgz", ".zip"),
-    *(".tar.bz2", ".tbz2", ".tar.xz", ".txz", ".tar.zst", ".7z", ".rar"),
+    ".tar",
+    ".tar.gz",
+    ".tgz",
+    ".zip",
+    ".tar.bz2",
+    ".tbz2",
+    ".tar.xz",
+    ".txz",
+    ".tar.zst",
+    ".7z",
+    ".rar",
 )
 
 __all__ = ["SOURCE_KINDS", "SourceKind", "SourceOptions", "open_source"]

@@ -30,7 +30,13 @@ Calibration = Mapping[str, Tensor]
 # The operators whose outputs become 8-bit tensors. An activation function (ReLU, ReLU6) after one
 # of them needs no node: the range of the 8-bit tensor clips the values.
 _QUANTIZED_OPERATORS = {
-    *("Mul", "Conv", "Add", "Concat", "AveragePool", "MaxPool", "HardSwish")
+    "Mul",
+    "Conv",
+    "Add",
+    "Concat",
+    "AveragePool",
+    "MaxPool",
+    "HardSwish",
 }
 _ACTIVATION_FUNCTIONS = {"Relu", "Clip"}
 
