@@ -237,7 +237,13 @@ def test_another_target_recall_causes_a_new_tuning(collection):
 @pytest.mark.slow
 def test_a_recall_that_no_setting_reaches_means_exact_search(tmp_path, monkeypatch):
     """Vectors that lie so close together that a few bits cannot distinguish them."""
+
+    def fewest_candidates(k, partitions, *, filtered=False):
+        """The cheapest setting alone: more candidates might find all of the true neighbors."""
+        return [tuning.Setting(k, partitions, candidates=k, recall=0.0)]
+
     monkeypatch.setattr(tuning, "BITS", 1)
+    monkeypatch.setattr(tuning, "candidate_settings", fewest_candidates)
     far = (100 + np.random.default_rng(0).normal(0, 0.2, (2500, 8))).astype(np.float32)
     collection = make_collection(tmp_path / "c", far)
     done = optimize(collection, min_rows=1000, recall=1.0).spaces[0]
