@@ -8,7 +8,7 @@ Caltech 101 holds some photographs twice: Faces_easy are crops of Faces, and the
 Leopards mirrors the first. An edit of one is a copy of both, so either answer is right. The row
 "twins apart" takes only the very file that was edited for right.
 
-With ``--rows``, the time and the memory of a search among many thumbnails are measured instead.
+With ``--rows``, the time and the memory of a search among many images are measured instead.
 """
 
 from __future__ import annotations
@@ -16,7 +16,6 @@ from __future__ import annotations
 import argparse
 import random
 import re
-import shutil
 import sys
 import tempfile
 import time
@@ -28,6 +27,7 @@ from PIL import Image
 from scipy.fft import dctn
 
 import lookalike
+from duplicate_cost import measure_cost
 from edits import EDITS, Edit
 from lookalike.duplicates.find import find_duplicates
 from lookalike.duplicates.groups import Duplicates, DuplicateSettings
@@ -36,9 +36,8 @@ from lookalike.imaging.preprocess import open_thumbnail
 from lookalike.sources import resolve_uri
 from lookalike.store.table import Table
 from lookalike.vectors import to_float32
-from measuring import Report, Watch, parser
+from measuring import Report, parser
 
-GIB = 2**30
 JPEG_QUALITY = 90
 PUBLISHED_PHOTOGRAPHS = 1_800
 SHOWN_WRONG = 30
@@ -79,7 +78,8 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as place:
         work = arguments.work or Path(place)
         if arguments.rows:
-            _measure_cost(report, arguments, work)
+            photographs = _photographs(arguments.folders)
+            measure_cost(report, photographs, arguments.rows, work, arguments.seed)
         else:
             _measure_quality(report, arguments, work)
     return report.close()
@@ -310,47 +310,6 @@ def _at_precision(
     answered = int(fits[-1]) + 1 if len(fits) else 0
     right = {uris[queries[place]] for place in order[:answered] if is_right[place]}
     return answered, right
-
-
-def _measure_cost(report: Report, arguments: argparse.Namespace, work: Path) -> None:
-    """Print the time and the memory of a search, and what they would be of more images."""
-    lookalike.index(arguments.folders, work / "c")
-    # Pairs that an earlier run compared would take no time.
-    shutil.rmtree(work / "c" / "duplicates", ignore_errors=True)
-    table = Table.open(work / "c")
-    begins: dict[str, float] = {}
-    start = time.perf_counter()
-
-    def note(step: str, *_: object) -> None:
-        begins.setdefault(step, time.perf_counter() - start)
-
-    with Watch("search") as watch:
-        find_duplicates(table, on_progress=note)
-    end = time.perf_counter() - start
-    memory = max(size for _, size in watch.samples) / GIB
-    thumbnails = begins["Finding candidates"]
-    candidates = begins["Comparing images"] - thumbnails
-    comparisons = end - begins["Comparing images"]
-    growth = arguments.rows / len(table)
-    rows = [
-        [len(table), thumbnails, candidates, comparisons, end, memory],
-        # The candidates compare all images with all others.
-        [
-            arguments.rows,
-            thumbnails * growth,
-            candidates * growth**2,
-            comparisons * growth,
-            (thumbnails + comparisons) * growth + candidates * growth**2,
-            None,
-        ],
-    ]
-    headers = ["images", "thumbnails, s", "candidates, s", "comparisons, s"]
-    report.print_table(
-        "Measured, and by these figures of more images",
-        [*headers, "in all, s", "memory of the main process, GiB"],
-        rows,
-    )
-    report.figures["cost"] = rows
 
 
 if __name__ == "__main__":
