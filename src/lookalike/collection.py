@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from lookalike.evaluation.texts import TextEvaluation
     from lookalike.imaging import RegionInput
     from lookalike.indexing.run import IndexReport, IndexSettings
-    from lookalike.indexing.tags import TagReport
+    from lookalike.indexing.tags import TagRemoval, TagReport
     from lookalike.learning.report import TuneReport
     from lookalike.maintenance.backup import BackupReport
     from lookalike.maintenance.integrity import CheckReport
@@ -373,6 +373,12 @@ class Collection:
         from lookalike.indexing.tags import tag_images
 
         return tag_images(self.table, **options)
+
+    def remove_tags(self) -> TagRemoval:
+        """Remove the tags and their column; see `lookalike.indexing.tags.remove_tags`."""
+        from lookalike.indexing.tags import remove_tags
+
+        return remove_tags(self.table)
 
     def tune(self, purpose: Purpose, **options: Any) -> TuneReport:
         """Learn a Space from labels, and add it if it is better; see `lookalike.learning.tune`."""

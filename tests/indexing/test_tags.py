@@ -147,6 +147,80 @@ def test_metadata_of_a_person_is_never_overwritten(collection, tmp_path):
         join_metadata(collection.table, file)
 
 
+def test_removed_tags_are_gone_until_the_images_are_tagged_again(collection, tmp_path):
+    collection.tag(column="auto")
+    removal = collection.remove_tags()
+    assert (removal.column, removal.images) == ("auto", 2)
+    assert collection.metadata == {}
+    with pytest.raises(InputError, match="auto"):
+        collection.select("auto contains 'airplane'")
+    # New images get none, and a file of a person may have the name.
+    assert tag_new_images(collection.table) is None
+    file = tmp_path / "facts.csv"
+    file.write_text("uri,auto\n/in/a.jpg,mine\n")
+    join_metadata(collection.table, file)
+    assert collection.metadata == {"auto": "string"}
+
+    collection.tag()
+    assert tags_of(collection) == [AIRPLANE, PIANO, []]
+    collection.remove_tags()
+    assert collection.select("auto = 'mine'").tolist() == [0]
+
+
+def test_a_column_of_a_person_is_never_removed(collection, tmp_path):
+    file = tmp_path / "facts.csv"
+    file.write_text("uri,tags\n/in/a.jpg,mine\n")
+    join_metadata(collection.table, file)
+    result = run("tag", "-c", collection.path, "--remove", status=2)
+    message = " ".join(result.stderr.split())
+    assert "no tags, so none can be removed" in message
+    assert "'tags' holds metadata that you gave" in message
+    collection.refresh()
+    assert tags_of(collection) == ["mine", None, None]
+
+
+def test_rows_of_the_trash_come_back_after_their_tags_are_removed(collection, tmp_path):
+    collection.tag()
+    collection.remove(["/in/a.jpg"])
+    collection.remove_tags()
+    # A column of a person takes the name, and its rows go to the trash beside those with tags.
+    file = tmp_path / "facts.csv"
+    file.write_text("uri,tags\n/in/b.jpg,mine\n")
+    join_metadata(collection.table, file)
+    collection.remove(["/in/b.jpg"])
+    report = collection.restore_trash()
+    assert report.restored == 2
+    assert tags_of(collection) == [None, "mine", None]
+
+
+def test_the_command_removes_tags(collection):
+    run("tag", "-c", collection.path)
+    result = run("tag", "-c", collection.path, "--remove", "--column", "x", status=2)
+    assert "Leave out --column" in result.stderr
+    assert lookalike_json("tag", "-c", collection.path, "--remove") == {
+        "column": "tags",
+        "images": 2,
+    }
+    run("tag", "-c", collection.path)
+    result = run("tag", "-c", collection.path, "--remove")
+    assert result.stdout == "Removed the column tags: 2 images had tags.\n"
+
+
+def test_tags_removed_while_images_are_tagged_stay_removed(collection):
+    other = Collection.open(collection.path)
+
+    def remove_tags(count):
+        other.refresh()
+        if other.metadata:
+            other.remove_tags()
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("lookalike.indexing.tags._ROWS_OF_COMMIT", 1)
+        report = collection.tag(progress=remove_tags)
+    assert report.images == 1
+    assert collection.metadata == {}
+
+
 @pytest.mark.parametrize("column", ["uri", "a.b", SPACE.upper()])
 def test_columns_that_tags_cannot_have(collection, column):
     with pytest.raises(InputError, match="The tags cannot go to the column"):

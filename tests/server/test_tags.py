@@ -20,6 +20,14 @@ def client_of(path, **settings) -> TestClient:
     return TestClient(app, base_url="http://localhost/api/v1/")
 
 
+def run_job(client, body):
+    job = client.post("jobs", json=body).json()
+    while job["state"] in {"waiting", "running"}:
+        time.sleep(0.02)
+        job = client.get(f"jobs/{job['id']}").json()
+    return job
+
+
 @pytest.fixture
 def path(tmp_path):
     class_collection(tmp_path / "c", CLASSES)
@@ -30,10 +38,7 @@ def test_a_job_tags_images_and_answers_have_tags(path):
     with client_of(path) as client:
         (before,) = client.get("collections").json()["collections"]
         assert (before["tags"], before["tag_column"]) == ([], None)
-        job = client.post("jobs", json={"kind": "tag"}).json()
-        while job["state"] in {"waiting", "running"}:
-            time.sleep(0.02)
-            job = client.get(f"jobs/{job['id']}").json()
+        job = run_job(client, {"kind": "tag"})
         assert job["result"]["tagged"] == 3
         assert job["done"] == job["total"] == 3
 
@@ -50,6 +55,23 @@ def test_a_job_tags_images_and_answers_have_tags(path):
         assert [match["tags"] for match in matches] == [["airplane", "airliner"]] * 2
         row = client.get("rows/1").json()
         assert row["tags"] == row["metadata"]["tags"] == ["piano", "grand piano"]
+
+
+def test_a_job_removes_tags(path):
+    with client_of(path) as client:
+        body = {"kind": "tag", "remove": True}
+        answer = client.post("jobs", json=body)
+        assert answer.status_code == 422
+        assert "no tags" in answer.json()["detail"]
+        run_job(client, {"kind": "tag"})
+        job = run_job(client, body)
+        assert job["result"] == {"column": "tags", "images": 3}
+        assert job["done"] == job["total"] == 3
+        (after,) = client.get("collections").json()["collections"]
+        assert (after["tags"], after["tag_column"]) == ([], None)
+        filtered = {"positive": [{"id": 0}], "where": "tags contains 'airplane'"}
+        assert client.post("search", json=filtered).status_code == 422
+        assert client.get("rows/1").json()["tags"] == []
 
 
 def test_a_collection_that_cannot_be_tagged_says_so_at_once(tmp_path):

@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from functools import partial
 from typing import Any
 
@@ -32,7 +32,15 @@ from lookalike.store.table import Table
 from lookalike.types import Ids, Kind, Model
 from lookalike.vectors import to_float32, unit_length
 
-__all__ = ["TagReport", "check_taggable", "tag_images", "tag_new_images"]
+__all__ = [
+    "TagRemoval",
+    "TagReport",
+    "check_taggable",
+    "check_tagged",
+    "remove_tags",
+    "tag_images",
+    "tag_new_images",
+]
 
 _DEFAULT_COLUMN = "tags"
 # The rows of one commit: their vectors take some tens of MiB.
@@ -90,6 +98,26 @@ class TagReport:
         }
 
 
+@dataclass(frozen=True, slots=True)
+class TagRemoval:
+    """The outcome of removing the tags.
+
+    Attributes
+    ----------
+    column
+        The column that is removed.
+    images
+        The number of images that had a tag.
+    """
+
+    column: str
+    images: int
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the attributes as plain data."""
+        return asdict(self)
+
+
 def tag_images(
     table: Table,
     *,
@@ -135,6 +163,48 @@ def tag_new_images(table: Table, *, make: bool = False) -> TagReport | None:
         return None
     column = check_taggable(kinds, models)
     return _tag(table, column, only_new=True)
+
+
+def remove_tags(table: Table) -> TagRemoval:
+    """Remove the column of tags; `index` then tags no more images.
+
+    Columns of other metadata stay, whatever their names. A row that is in the trash gets its tags
+    back only if it is restored after the images have been tagged again.
+
+    Raises
+    ------
+    InputError
+        If the collection has no tags.
+    CollectionError
+        If the table cannot be read or written.
+    """
+    step = partial(_remove_column, table)
+    return table.transaction(step)
+
+
+def _remove_column(table: Table) -> TagRemoval:
+    column = check_tagged(table.metadata)
+    quoted = quote_name(column)
+    tagged = _select_ids(table, f"array_length({quoted}) > 0")
+    table.remove_tag_column()
+    return TagRemoval(column, images=len(tagged))
+
+
+def check_tagged(kinds: Mapping[str, Kind]) -> str:
+    """Return the name of the column of tags among metadata columns.
+
+    Raises
+    ------
+    InputError
+        If there is none.
+    """
+    column = tag_column(kinds)
+    if column is not None:
+        return column
+    message = "The collection has no tags, so none can be removed."
+    if _DEFAULT_COLUMN in kinds:
+        message += f" The column {_DEFAULT_COLUMN!r} holds metadata that you gave."
+    raise InputError(message)
 
 
 def check_taggable(
@@ -257,6 +327,9 @@ def _tag_rows(
 ) -> TagReport:
     """Tag rows in one commit; those that are no longer there are left out."""
     report = TagReport(column, space)
+    if tag_column(table.metadata) != column:
+        # Another process has removed the tags meanwhile.
+        return report
     has_vector = vector_clause(space)
     numbers = ids.tolist()
     is_named = id_clause(numbers)

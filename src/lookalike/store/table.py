@@ -45,6 +45,7 @@ from lookalike.store.schema import (
     metadata_column,
     models_of,
     quote,
+    tag_column,
 )
 from lookalike.store.view import DEVICES_KEY, View
 from lookalike.tracing import span
@@ -348,6 +349,17 @@ class Table(View):
             with self._commit():
                 schema = pa.schema(fields)
                 self._dataset.add_columns(schema)
+
+    def remove_tag_column(self) -> str | None:
+        """Remove the column of tags in one commit; return its name, or None without one."""
+        return self.transaction(self._remove_tag_column)
+
+    def _remove_tag_column(self) -> str | None:
+        name = tag_column(self.metadata)
+        if name is not None:
+            with self._commit():
+                self._dataset.drop_columns([name])
+        return name
 
     # Rows
 

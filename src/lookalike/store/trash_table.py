@@ -59,15 +59,17 @@ class TrashTable:
             return lance.dataset(uri)
 
     def columns(self) -> list[str]:
-        """Return the columns that the table and the trash both have."""
+        """Return the columns that the table and the trash both have, with the same type."""
         dataset = self.open()
         if dataset is None:
             return []
-        own_schema = dataset.schema
-        own_names = own_schema.names
-        table_schema = self._table.schema
-        table_names = table_schema.names
-        return [name for name in table_names if name in own_names]
+        own_types = _types(dataset.schema)
+        names = []
+        for field in self._table.schema:
+            own_type = own_types.get(field.name)
+            if own_type == field.type:
+                names.append(field.name)
+        return names
 
     def count(self) -> int:
         """Return the number of rows."""
@@ -139,12 +141,22 @@ class TrashTable:
         dataset = self.open()
         if dataset is None:
             return self._create()
-        own_names = dataset.schema.names
-        new_fields = [
-            field for field in self._table.schema if field.name not in own_names
-        ]
+        own_types = _types(dataset.schema)
+        replaced = []
+        new_fields = []
+        for field in self._table.schema:
+            own_type = own_types.get(field.name)
+            if own_type == field.type:
+                continue
+            new_fields.append(field)
+            if own_type is not None:
+                # Only tags leave the table. Another column has taken their name.
+                replaced.append(field.name)
+        if replaced:
+            dataset.drop_columns(replaced)
         if new_fields:
-            dataset.add_columns(pa.schema(new_fields))
+            new_columns = pa.schema(new_fields)
+            dataset.add_columns(new_columns)
         return dataset
 
     def _create(self) -> lance.LanceDataset:
@@ -245,6 +257,11 @@ class TrashTable:
                 f"{subject}: {reason_of(error)}. The collection itself is not damaged. "
                 f"Delete the trash for good with: lookalike trash empty -c {path}"
             ) from error
+
+
+def _types(schema: pa.Schema) -> dict[str, pa.DataType]:
+    """Return the type of each column by its name."""
+    return {field.name: field.type for field in schema}
 
 
 def _with_values(
