@@ -13,10 +13,12 @@ import lookalike
 from edits import EDITS
 from lookalike.duplicates import comparison, features, find, grouping
 from lookalike.duplicates.groups import Reason
+from lookalike.duplicates.pdq import hash_image, pdq_distances
 from lookalike.duplicates.points import align, find_points
 from lookalike.duplicates.workers import run_chunks
 from lookalike.errors import InputError
 from lookalike.imaging import decode
+from lookalike.store.table import Table
 
 FOUND_EDITS = ["JPEG 30", "crop 25 %", "flip", "rotation 90", "mirrored crop"]
 PHOTOGRAPHS = 3
@@ -259,6 +261,44 @@ def test_frames_of_a_burst_are_no_copies(tmp_path):
     (group,) = collection.duplicates(tier="similar")
     assert group.copies[0].tier == "similar"
     assert group.copies[0].reason.relation == "burst"
+
+
+def test_near_hashes_of_unlike_images_are_no_copies(tmp_path, monkeypatch):
+    """Their vectors are so far apart that points would not be compared for their sake."""
+
+    def no_pairs(*_):
+        """Among many images others share rarer words, so that words do not name the pair."""
+        return np.empty((0, 2), np.intp)
+
+    monkeypatch.setattr(find, "candidates_by_words", no_pairs)
+    random = np.random.default_rng(0)
+
+    def smooth(rows, columns):
+        values = random.integers(0, 256, (rows, columns), dtype=np.uint8)
+        resized = Image.fromarray(values).resize((360, 270), Image.Resampling.BICUBIC)
+        return np.asarray(resized, np.float32)
+
+    # One layout of light and dark, in gray, and in red with details.
+    layout = smooth(15, 20)
+    details = smooth(45, 60)
+    black = np.zeros_like(layout)
+    gray = np.stack([layout, layout, layout], axis=2)
+    red = np.stack([0.6 * layout + 0.4 * details, black, black], axis=2)
+    folder = tmp_path / "images"
+    folder.mkdir()
+    hashes = []
+    for name, pixels in (("gray", gray), ("red", red)):
+        image = Image.fromarray(pixels.astype(np.uint8))
+        image.save(folder / f"{name}.png")
+        hashes.append(hash_image(image).hashes[None])
+    distance = int(pdq_distances(*hashes)[0])
+    assert comparison.CERTAIN_PDQ_DISTANCE < distance <= comparison.MAX_PDQ_DISTANCE
+
+    lookalike.index(folder, tmp_path / "c")
+    _, vectors = Table.open(tmp_path / "c").vectors("efficientnet-lite0-int8")
+    one, other = vectors.astype(np.float32)
+    assert one @ other < comparison.MIN_COSINE
+    assert not lookalike.Collection.open(tmp_path / "c").duplicates()
 
 
 def test_a_raw_file_and_its_jpeg_belong_together(collection, monkeypatch):

@@ -358,3 +358,60 @@ def test_ctrl_c_does_not_wait_for_an_answer(bucket, faulty_store, tmp_path, held
     assert Table.open(path).failures().num_rows == 0
     assert index(path, bucket.uri("photos")).failed == 0
     assert len(rows(path)) == 5
+
+
+# The package loads its modules and then its functions; the second step waits for an event.
+PAUSED_IMPORT = """
+import importlib.machinery
+import sys
+import threading
+
+half, rest = threading.Event(), threading.Event()
+
+class PausedLoader(importlib.machinery.SourceFileLoader):
+    def get_code(self, name):
+        source = self.get_data(self.path).decode()
+        step = "from ._obstore import *"
+        assert step in source
+        paused = source.replace(step, "pause(); " + step)
+        return compile(paused, self.path, "exec")
+
+    def exec_module(self, module):
+        module.pause = pause
+        super().exec_module(module)
+
+class Finder(importlib.machinery.PathFinder):
+    @classmethod
+    def find_spec(cls, name, path=None, target=None):
+        spec = super().find_spec(name, path, target)
+        if name == "obstore":
+            spec.loader = PausedLoader(name, spec.loader.path)
+        return spec
+
+def pause():
+    half.set()
+    assert rest.wait(60)
+
+def read(uri):
+    print(read_uri(uri))
+
+sys.meta_path.insert(0, Finder)
+from lookalike.sources import read_uri
+
+first, second = (threading.Thread(target=read, args=(uri,)) for uri in sys.argv[1:])
+first.start()
+assert half.wait(60)
+second.start()
+# One that does not wait for the first one ends in this time.
+second.join(1)
+rest.set()
+first.join()
+second.join()
+"""
+
+
+def test_the_first_reads_may_be_at_once(object_store):
+    uris = [object_store.put(name, name.encode()) for name in ("1.jpg", "2.jpg")]
+    command = [sys.executable, "-c", PAUSED_IMPORT, *uris]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert sorted(done.stdout.splitlines()) == ["b'1.jpg'", "b'2.jpg'"], done.stderr

@@ -218,6 +218,9 @@ class Comparer:
         has_hashes = comparison.pdq_distance is not None
         if not has_hashes or comparison.is_certain_by_hash:
             return False
+        # The hashes alone would make it a copy, whatever the vectors say.
+        if comparison.is_copy_by_hash:
+            return True
         cosine = comparison.cosine
         if gate is None or cosine is None:
             return True

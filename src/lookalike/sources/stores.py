@@ -271,7 +271,9 @@ def open_prefix(address: Address) -> ObjectStore:
 @lru_cache(maxsize=64)
 def _cached_store(url: str, settings: tuple[tuple[str, str], ...]) -> ObjectStore:
     try:
-        from obstore.store import from_url
+        # It waits for another thread that imports the package at this moment, as the import of a
+        # module of it does not.
+        import obstore
     except ImportError as error:
         problem = f"object storage needs a further package: {INSTALL_CLOUD}"
         raise OSError(errno.ENOTSUP, problem, url) from error
@@ -281,7 +283,7 @@ def _cached_store(url: str, settings: tuple[tuple[str, str], ...]) -> ObjectStor
     if url.startswith("az:") and _AZURE_ACCOUNT in variables:
         # obstore takes the account from the environment too late to open an az:// address.
         options["account_name"] = variables[_AZURE_ACCOUNT]
-    open_url: Any = from_url
+    open_url: Any = obstore.store.from_url
     backoff = {"init_backoff": _FIRST_PAUSE, "max_backoff": _LONGEST_PAUSE, "base": 2}
     store: ObjectStore = open_url(
         url,
