@@ -2,7 +2,8 @@
 
 Words of the collection's own labels should be kept. Two kinds of words should not: those of labels
 that only the other collections have, and those of animals that none of its labels is near to. The
-smallest confidence was chosen on the nine classes.
+smallest confidence was chosen on the nine classes. A second table compares the matches of a word
+that have a confidence with its images.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from measuring import Report, parser
 from words import CLASSES_OF_TEXTS
 
 HEADERS = ["confidence", "kept", "answered, other labels", "answered, other animals"]
+MATCH_HEADERS = ["confidence of a match", "precision", "recall"]
 LEAST_VALUES = (0.3, MIN_WORD_CONFIDENCE, 0.7)
 # Words of the twelve classes, and their labels.
 OTHER_TEXTS: Mapping[str, Sequence[str]] = {
@@ -57,6 +59,7 @@ NEAR: Mapping[str, Sequence[str]] = {
     "elephant": ["elephant", "tusker"],
 }
 LEAST_KEPT = 0.97
+LEAST_PRECISION = 0.98
 MOST_ANSWERED = 0.01
 
 
@@ -81,8 +84,10 @@ def _measure(report: Report, path: str) -> None:
         labels |= set(batch["label"].to_pylist())
     present = []
     absent = []
+    labels_of_texts = {}
     for text, listed in {**CLASSES_OF_TEXTS, **OTHER_TEXTS}.items():
-        is_present = not labels.isdisjoint([*listed, *ALSO.get(text, ())])
+        labels_of_texts[text] = {*listed, *ALSO.get(text, ())}
+        is_present = not labels.isdisjoint(labels_of_texts[text])
         (present if is_present else absent).append(text)
     animals = _other_animals(labels)
     kept = _confidences(collection, present)
@@ -103,6 +108,37 @@ def _measure(report: Report, path: str) -> None:
     is_answered = of_labels >= MIN_WORD_CONFIDENCE
     answered = np.array(absent)[is_answered]
     print("Answered, of other labels:", ", ".join(answered) or "none")
+    labels_of_present = {text: labels_of_texts[text] for text in present}
+    _measure_matches(report, path, collection, labels_of_present)
+
+
+def _measure_matches(
+    report: Report,
+    path: str,
+    collection: Collection,
+    labels_of_texts: Mapping[str, set[str]],
+) -> None:
+    """Print the mean precision and recall over words of the matches of a confidence."""
+    precisions: dict[float, list[float]] = {least: [] for least in LEAST_VALUES}
+    recalls: dict[float, list[float]] = {least: [] for least in LEAST_VALUES}
+    count = len(collection)
+    for text, labels in labels_of_texts.items():
+        matches = collection.search(text=text, k=count, min_confidence=0)
+        is_right = np.array([label in labels for label in matches.labels])
+        for least in LEAST_VALUES:
+            right = is_right[matches.confidences >= least]
+            recalls[least].append(right.sum() / is_right.sum())
+            if len(right):
+                precisions[least].append(right.mean())
+    rows = []
+    for least in LEAST_VALUES:
+        precision = float(np.mean(precisions[least]))
+        recall = float(np.mean(recalls[least]))
+        rows.append([f"at least {least}", precision, recall])
+        if least == MIN_WORD_CONFIDENCE:
+            report.aim(f"{path}: precision", precision, least=LEAST_PRECISION)
+    report.figures[f"{path}: matches"] = rows
+    report.print_table(f"{path}: matches of the words", MATCH_HEADERS, rows)
 
 
 def _other_animals(labels: Iterable[str]) -> list[str]:

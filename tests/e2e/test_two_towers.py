@@ -78,6 +78,8 @@ def test_server_answers_words_beside_images(
     monkeypatch.setenv("LOOKALIKE_WEIGHTS", str(tmp_path))
     with serving("-c", collection) as live:
         answer = live.search(positive=[{"text": "a red car"}], k=3).json()
+        unsure = live.search(positive=[{"text": "a red car"}], min_confidence=0.5)
+        assert "does not say how sure it is of a text" in unsure.json()["detail"]
         assert names(answer["matches"]) == RED_CARS
         (sailboat,) = live.search(positive=[{"text": "sailboat"}], k=1).json()[
             "matches"

@@ -129,8 +129,44 @@ def test_a_calibration_for_images_is_not_used_for_words(sample, tmp_path):
     row = RowQuery(int(ids[0]))
     assert collection.search(row).confidences is not None
     assert collection.search(TextQuery("car")).confidences is None
-    with pytest.raises(InputError, match=r"search by text.*matches of an image"):
-        collection.search(TextQuery("car"), min_confidence=0.03)
+    cut = collection.search(TextQuery("guitar"), k=100, min_confidence=0.5)
+    assert set(cut.labels) == {"guitar"}
+
+
+def test_a_smallest_confidence_keeps_the_matches_that_the_network_is_sure_of(
+    collection,
+):
+    every = collection.search(text="guitar", k=100, min_confidence=0)
+    sure = every.confidences >= 0.5
+    assert 0 < sure.sum() < len(every)
+    cut = collection.search(text="guitar", k=100, min_confidence=0.5)
+    assert cut.ids.tolist() == every.ids[sure].tolist()
+    assert cut.confidences.tolist() == every.confidences[sure].tolist()
+    assert cut.distances.tolist() == every.distances[sure].tolist()
+    assert cut.labels.count("guitar") == len(cut)
+    # The limit of likeness is one for images.
+    assert cut.answer is None
+    assert cut.alike is None
+    unique = collection.search(text="guitar", k=3, unique=True, min_confidence=0.5)
+    assert len(unique.copies) == len(unique.confidences) == len(unique)
+
+
+def test_texts_of_several_words_have_no_matches_of_a_confidence(collection):
+    assert len(collection.search(text="car and butterfly", min_confidence=0)) == 10
+    with pytest.raises(InputError, match=r"one known word.*Search by one word"):
+        collection.search(text="car and butterfly", min_confidence=0.5)
+    with pytest.raises(InputError, match="search by 2 examples"):
+        collection.search(text=["car", "butterfly"], min_confidence=0.5)
+
+
+def test_the_command_leaves_out_matches_that_the_network_is_not_sure_of(collection):
+    asked = ("search", "-c", collection.path, "--text", "guitar", "--min-confidence")
+    data = lookalike_json(*asked, "0.5", "-k", "100")
+    assert all(match["confidence"] >= 0.5 for match in data["matches"])
+    assert 0 < len(data["matches"]) < 100
+    assert "Less alike" not in run(*asked, "0").stdout
+    nothing = run(*asked, "1").stdout
+    assert "The network is that sure of no match. The best of the first ten" in nothing
 
 
 def test_the_command_says_what_it_searched_for(collection):

@@ -70,12 +70,23 @@ def test_invalid_texts_are_refused(server, fields, detail):
     assert detail in refused.json()["detail"]
 
 
-def test_a_space_without_words_and_a_confidence_are_refused(server):
+def test_matches_of_a_word_have_a_confidence_on_request(server):
+    every = search(server, {"text": "guitar"}).json()
+    assert {match["confidence"] for match in every["matches"]} == {None}
+    cut = search(server, {"text": "guitar"}, min_confidence=0.5).json()
+    confidences = [match["confidence"] for match in cut["matches"]]
+    assert confidences
+    assert min(confidences) >= 0.5
+    assert len(confidences) <= len(every["matches"])
+    refused = search(server, {"text": "car and butterfly"}, min_confidence=0.5)
+    assert refused.status_code == 422
+    assert "Search by one word" in refused.json()["detail"]
+
+
+def test_a_space_without_words_is_refused(server):
     refused = search(server, {"text": "car"}, space="pixels")
     assert refused.status_code == 422
     assert "efficientnet-lite0-int8" in refused.json()["detail"]
-    refused = search(server, {"text": "car"}, min_confidence=0.5)
-    assert "search by text" in refused.json()["detail"]
 
 
 def test_a_text_cannot_be_explained(server):

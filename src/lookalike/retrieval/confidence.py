@@ -26,7 +26,13 @@ from lookalike.retrieval.query import WeightedQuery
 from lookalike.store import calibrations
 from lookalike.store.schema import vector_clause
 from lookalike.store.view import View
-from lookalike.types import MIN_CONFIDENCE, AnswerConfidence, Distances, Neighbors
+from lookalike.types import (
+    MIN_CONFIDENCE,
+    AnswerConfidence,
+    Distances,
+    Neighbors,
+    Places,
+)
 
 __all__ = [
     "IMAGE",
@@ -40,6 +46,7 @@ __all__ = [
     "conformal",
     "count_changes",
     "cut",
+    "keep_places",
     "parse_calibration",
     "read_calibration",
 ]
@@ -379,12 +386,6 @@ class StoredCalibrations:
                 "matches of one example have a confidence. Search by one, or leave out "
                 "min_confidence."
             )
-        kind = _query_kind(queries[0])
-        if kind != IMAGE:
-            raise InputError(
-                f"min_confidence was given with a search by {kind}. Only the matches of an image "
-                "have a confidence. Search by an image, or leave out min_confidence."
-            )
         reason = "has no calibration"
         if self._read() is not None:
             reason = "has changed by more than half since its calibration"
@@ -441,11 +442,16 @@ def cut(
         added=state.added,
         removed=state.removed,
     )
+    kept = keep_places(found, places, confidences)
+    return kept._replace(answer=answer)
+
+
+def keep_places(found: Neighbors, places: Places, confidences: Distances) -> Neighbors:
+    """Return some of the matches, with their confidences out of those of all."""
     copies = found.copies
     return found._replace(
         ids=found.ids[places],
         distances=found.distances[places],
         copies=None if copies is None else copies[places],
         confidences=confidences[places],
-        answer=answer,
     )

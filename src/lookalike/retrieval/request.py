@@ -40,9 +40,10 @@ class SearchOptions(TypedDict, total=False):
         Whether to compare every row even if the Space has an index. Without an index, every row is
         compared.
     min_confidence
-        The smallest confidence of a match, from 0 to 1. By default no match is left out, and
-        `Matches.confidences` says how alike each is. A Space without a calibration has none; see
-        `lookalike.Collection.calibrate`.
+        The smallest confidence of a match, from 0 to 1. By default no match is left out. For an
+        image, `Matches.confidences` says how alike each is; a Space without a calibration has none,
+        see `lookalike.Collection.calibrate`. For one word, it says how sure the network is that
+        each match shows it.
     ranking
         The name of a ranking: ``plain`` by default, ``centered`` or ``context``. See
         `lookalike.retrieval.ranking`.

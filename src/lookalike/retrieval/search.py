@@ -29,7 +29,7 @@ from lookalike.retrieval.ranking import (
     resolve_ranking,
 )
 from lookalike.retrieval.request import SearchRequest, check_k
-from lookalike.retrieval.texts import SpaceTexts
+from lookalike.retrieval.texts import SpaceTexts, only_text
 from lookalike.store.view import View
 from lookalike.tracing import span
 from lookalike.types import (
@@ -153,12 +153,16 @@ class Searcher:
         examples = request.examples
         understood = self._texts.understood(examples, found.ids, self._vectors)
         found = found._replace(understood=understood)
+        min_confidence = request.min_confidence
+        text = only_text(examples)
+        if text is not None and min_confidence is not None:
+            return self._texts.cut(text, found, self._vectors, min_confidence)
         return self._with_confidences(
             examples,
             vector,
             found,
             resolve_ranking(request.ranking),
-            request.min_confidence or 0,
+            min_confidence or 0,
         )
 
     def _find_best(

@@ -9,14 +9,15 @@ import numpy as np
 
 from lookalike.errors import InputError
 from lookalike.models.text.reader import ReadText, TextReader, load_reader, reads_text
+from lookalike.retrieval.confidence import keep_places
 from lookalike.retrieval.loaded import SpaceVectors
 from lookalike.retrieval.query import TextQuery, WeightedQuery
 from lookalike.store.view import View
 from lookalike.tracing import span
-from lookalike.types import Ids, Understood, VectorsF16
+from lookalike.types import Distances, Ids, Neighbors, Understood, VectorsF16
 from lookalike.vectors import to_float32, unit_length
 
-__all__ = ["SpaceTexts"]
+__all__ = ["SpaceTexts", "only_text"]
 
 # The texts whose vectors stay in memory.
 _MAX_KEPT = 64
@@ -71,12 +72,10 @@ class SpaceTexts:
         vectors
             float16 ``[m, dim]``; None if one vector stands for the search.
         """
-        if len(queries) != 1:
+        text = only_text(queries)
+        if text is None:
             return None
-        query = queries[0].query
-        if not isinstance(query, TextQuery):
-            return None
-        kinds = self.read(query.text).kinds
+        kinds = self.read(text).kinds
         if kinds is None:
             return None
         return kinds.astype(np.float16)
@@ -109,6 +108,51 @@ class SpaceTexts:
             found.append(one)
         return tuple(found)
 
+    def cut(
+        self, text: str, found: Neighbors, vectors: SpaceVectors, min_confidence: float
+    ) -> Neighbors:
+        """Return the matches that the network is sure enough of, and how sure it is.
+
+        Parameters
+        ----------
+        text
+            The text of the search.
+        found
+            Its matches.
+        vectors
+            Reads their vectors.
+        min_confidence
+            The smallest confidence of a match; 0 keeps all.
+
+        Raises
+        ------
+        InputError
+            If the matches of the text have no confidence, and the smallest one is above 0.
+        """
+        read = self.read(text)
+        if read.confidence is None and min_confidence > 0:
+            message = self._no_confidence_message(text)
+            raise InputError(message)
+        values = _confidences(read, found.ids, vectors)
+        if values is None:
+            return found
+        is_sure = values >= min_confidence
+        places = np.flatnonzero(is_sure)
+        return keep_places(found, places, values)
+
+    def _no_confidence_message(self, text: str) -> str:
+        model = self._view.models[self._space]
+        searched = f"min_confidence was given with the text {text!r}. "
+        if model.text is not None:
+            return (
+                f"{searched}The Space {self._space!r} does not say how sure it is of a text. "
+                "Search by an image, or leave out min_confidence."
+            )
+        return (
+            f"{searched}Only the matches of an image or of one known word have a confidence, and "
+            "this is a phrase or several words. Search by one word, or leave out min_confidence."
+        )
+
     def _load(self) -> TextReader:
         if self._reader is not None:
             return self._reader
@@ -124,22 +168,40 @@ class SpaceTexts:
         return reader
 
 
+def only_text(queries: Sequence[WeightedQuery]) -> str | None:
+    """Return the text of a search by one text alone; None for any other search."""
+    if len(queries) != 1:
+        return None
+    query = queries[0].query
+    if not isinstance(query, TextQuery):
+        return None
+    return query.text
+
+
 def _largest_confidence(
     read: ReadText, ids: Ids, vectors: SpaceVectors
 ) -> float | None:
     """Return how sure the network is that one of the nearest matches shows a text."""
-    confidence = read.confidence
     nearest = ids[:_FIRST_MATCHES]
-    if confidence is None or not len(nearest):
+    values = _confidences(read, nearest, vectors)
+    if values is None:
         return None
-    stored = vectors.of(nearest)
+    largest = values.max()
+    return round(float(largest), 4)
+
+
+def _confidences(read: ReadText, ids: Ids, vectors: SpaceVectors) -> Distances | None:
+    """Return how sure the network is that each match shows a text, float64 ``[k]``."""
+    confidence = read.confidence
+    if confidence is None or not len(ids):
+        return None
+    stored = vectors.of(ids)
     if stored is None:
         return None
     as_float32 = to_float32(stored)
     unit_vectors = unit_length(as_float32)
     values = confidence(unit_vectors)
-    largest = values.max()
-    return round(float(largest), 4)
+    return values.astype(np.float64)
 
 
 def _no_words_message(space: str, readers: list[str]) -> str:

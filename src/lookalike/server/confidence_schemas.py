@@ -14,15 +14,16 @@ MinConfidenceField = Annotated[
         ge=0,
         le=1,
         allow_inf_nan=False,
-        description="The smallest confidence of a match, in a calibrated Space; by default no "
-        "match is left out.",
+        description="The smallest confidence of a match: of an image, in a calibrated Space; of "
+        "one word, how sure the network is. By default no match is left out.",
     ),
 ]
 ConfidenceField = Annotated[
     float | None,
     Field(
-        description="The share of the collection's images that are at least as far from their "
-        "nearest other image; null unless the Space is calibrated and the query is one image."
+        description="Of one image, the share of the collection's images that are at least as far "
+        "from their nearest other image; null unless the Space is calibrated. Of one word, how "
+        "sure the network is that the match shows it; null without `min_confidence`."
     ),
 ]
 
@@ -58,7 +59,10 @@ class AnswerInfo(BaseModel):
 
 AnswerField = Annotated[
     AnswerInfo | None,
-    Field(description="How sure the answer is; null without a calibration."),
+    Field(
+        description="How sure the answer to an image is; null without a calibration. For words, "
+        "see `understood`."
+    ),
 ]
 
 

@@ -441,9 +441,10 @@ class Neighbors(NamedTuple):
     copies
         int64 ``[k]``, the number of images with the content of each row, if each content was to be
         returned once; None otherwise.
-    confidences, answer
-        float64 ``[k]``, the confidence of each row, and that of the whole answer; None without a
-        calibration.
+    confidences
+        float64 ``[k]``, the confidence of each row; None if they are not known.
+    answer
+        The confidence of the whole answer; None without a calibration.
     understood
         What was understood of each text of the query.
     """
@@ -497,10 +498,10 @@ class Matches:
         Of a search with ``unique``, a list of length ``k``: how many images have the content of
         each match, the match included. None otherwise.
     confidences
-        float64 ``[k]``, the confidence of each match, in (0, 1]; None unless the Space is
-        calibrated and the query is one image.
+        float64 ``[k]``, the confidence of each match, from 0 to 1. Of one image, in a calibrated
+        Space; of one word, if `min_confidence` was given; otherwise None.
     answer
-        The confidence of the answer as a whole; None where `confidences` is.
+        The confidence of the answer to an image as a whole; None where `confidences` is.
     understood
         What was understood of each text of the query; empty without a text.
     """
@@ -524,7 +525,7 @@ class Matches:
     @property
     def alike(self) -> int | None:
         """The number of matches up to the last one that is like the query; None if unknown."""
-        if self.confidences is None:
+        if self.confidences is None or self.answer is None:
             return None
         is_alike = self.confidences >= MIN_CONFIDENCE
         places = np.flatnonzero(is_alike)

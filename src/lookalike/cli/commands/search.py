@@ -130,8 +130,9 @@ _MinConfidence = Annotated[
         min=0,
         max=1,
         metavar="P",
-        help="Only matches of at least this confidence, from a calibration. Without it, a line "
-        "marks where matches are less alike than 0.03.",
+        help="Only matches of at least this confidence: of an image, from a calibration; of a "
+        "word, how sure the network is. Without it, a line marks where matches are less alike than "
+        "0.03.",
     ),
 ]
 _Rank = Annotated[
@@ -156,6 +157,7 @@ _Save = Annotated[
     examples=[
         "lookalike search photo.jpg",
         "lookalike search --text 'grand piano'",
+        "lookalike search --text piano --min-confidence 0.5",
         "lookalike search sofa.jpg --text dog --negative-text cat",
         "lookalike search photo.jpg -k 20 --save result.png",
         "lookalike search front.jpg side.jpg --negative toy.jpg --where \"label = 'car'\"",
@@ -304,7 +306,8 @@ def _print_understood(matches: Matches) -> None:
             unknown = ", ".join(understood.unknown)
             line += f" Not understood: {unknown}."
         output.say(line)
-        _print_word_confidence(understood)
+        if matches:
+            _print_word_confidence(understood)
 
 
 def _print_word_confidence(understood: Understood) -> None:
@@ -350,12 +353,23 @@ def _print_no_match(
             output.say(
                 f"No match is that alike; the best has the confidence {confidence}."
             )
+    elif matches.confidences is not None and matches.understood:
+        _print_least_sure(matches.understood[0])
     elif max_distance is not None:
         output.say(f"No image is within the distance {max_distance:g}.")
     elif where is not None:
         output.say("No image matches the filter.")
     else:
         output.say("No image matches.")
+
+
+def _print_least_sure(understood: Understood) -> None:
+    """Say that no match of a word has the confidence that was asked for."""
+    line = "The network is that sure of no match."
+    best = understood.confidence
+    if best is not None:
+        line += f" The best of the first ten has the confidence {best:.2f}."
+    output.say(line)
 
 
 def _with_region(
