@@ -15,20 +15,26 @@ import numpy as np
 
 from lookalike.errors import InputError
 from lookalike.retrieval.request import SearchRequest
-from lookalike.types import Distances, Matches, Places, Understood
+from lookalike.types import Distances, Ids, Matches, Neighbors, Places, Understood
 
 if TYPE_CHECKING:
     from lookalike.retrieval.search import Searcher
 
-__all__ = ["fuse_matches", "fuse_orders", "fused_name", "search_spaces"]
+__all__ = [
+    "FUSED_METRIC",
+    "FUSED_ROWS",
+    "find_in_spaces",
+    "fuse_orders",
+    "fused_name",
+    "search_spaces",
+]
 
-_METRIC = "rank fusion"
+FUSED_METRIC = "rank fusion"
+# The rows of each Space that count; a later rank would add less than a thousandth.
+FUSED_ROWS = 1000
 
 # The published constant: it keeps a first place in one Space from outweighing all others.
 _OFFSET = 60
-
-# The rows of each Space that count; a later rank would add less than a thousandth.
-_POOL_ROWS = 1000
 
 
 def fused_name(spaces: Sequence[str]) -> str:
@@ -48,6 +54,26 @@ def search_spaces(searchers: Sequence[Searcher], request: SearchRequest) -> Matc
     if len(searchers) == 1:
         (searcher,) = searchers
         return searcher.search(request)
+    found = find_in_spaces(searchers, request)
+    first = searchers[0]
+    matches = first.read_matches(found)
+    spaces = [searcher.space for searcher in searchers]
+    return replace(matches, space=fused_name(spaces), metric=FUSED_METRIC)
+
+
+def find_in_spaces(searchers: Sequence[Searcher], request: SearchRequest) -> Neighbors:
+    """Return the fused ids and distances of a request in several Spaces, without uris and labels.
+
+    Returns
+    -------
+    neighbors
+        Its distances are 0 for a row that is the first in every Space, and less than 1.
+
+    Raises
+    ------
+    InputError
+        As `search_spaces`.
+    """
     spaces = {searcher.space for searcher in searchers}
     if not spaces or len(spaces) < len(searchers):
         named = ", ".join(searcher.space for searcher in searchers) or "none"
@@ -55,13 +81,15 @@ def search_spaces(searchers: Sequence[Searcher], request: SearchRequest) -> Matc
             f"The Spaces are {named}. Name one, or several different ones."
         )
     pool = _pool_request(request)
-    answers = [searcher.search(pool) for searcher in searchers]
+    answers = [searcher.find(pool) for searcher in searchers]
     if request.unique:
         answers = _with_shared_rows(searchers[0], answers)
-    return fuse_matches(answers, request.k)
+    return _fuse(answers, request.k)
 
 
-def _with_shared_rows(searcher: Searcher, answers: Sequence[Matches]) -> list[Matches]:
+def _with_shared_rows(
+    searcher: Searcher, answers: Sequence[Neighbors]
+) -> list[Neighbors]:
     """Return answers in which each content has one id: a Space may hold another copy of it."""
     shared_ids: dict[bytes, int] = {}
     shared = []
@@ -69,10 +97,10 @@ def _with_shared_rows(searcher: Searcher, answers: Sequence[Matches]) -> list[Ma
         contents = searcher.hashes(answer.ids)
         row_ids = answer.ids.tolist()
         for content, row_id in zip(contents, row_ids, strict=True):
-            # The first answer that has a content also gives its uri.
+            # The row of the first answer that has a content stands for it.
             shared_ids.setdefault(content, row_id)
         ids = [shared_ids[content] for content in contents]
-        with_shared = replace(answer, ids=np.array(ids, np.int64))
+        with_shared = answer._replace(ids=np.array(ids, np.int64))
         shared.append(with_shared)
     return shared
 
@@ -89,25 +117,12 @@ def _pool_request(request: SearchRequest) -> SearchRequest:
                 f"{name} was given with several Spaces, whose distances have different units. "
                 "Search in one Space, or leave it out."
             )
-    count = max(request.k, _POOL_ROWS)
+    count = max(request.k, FUSED_ROWS)
     return replace(request, k=count)
 
 
-def fuse_matches(answers: Sequence[Matches], k: int) -> Matches:
-    """Return the k best rows of several answers to one query.
-
-    Parameters
-    ----------
-    answers
-        The matches in each Space, as many rows of each as count.
-    k
-        The number of matches.
-
-    Returns
-    -------
-    matches
-        Its distances are 0 for a row that is the first in every Space, and less than 1.
-    """
+def _fuse(answers: Sequence[Neighbors], k: int) -> Neighbors:
+    """Return the k best rows of several answers to one query."""
     id_columns = [answer.ids for answer in answers]
     all_ids = np.concatenate(id_columns)
     ids, first_places = np.unique(all_ids, return_index=True)
@@ -118,22 +133,13 @@ def fuse_matches(answers: Sequence[Matches], k: int) -> Matches:
     order = _by_falling_score(scores)
     best = order[:k]
 
-    # Uris and copies come from the answer that names a row first.
-    uris = [uri for answer in answers for uri in answer.uris]
-    labels = [label for answer in answers for label in answer.labels]
-    rows = first_places[best].tolist()
-    spaces = [answer.space for answer in answers]
     highest = len(answers) * _gains(1)[0]
-    return Matches(
+    return Neighbors(
         ids=ids[best],
-        uris=[uris[row] for row in rows],
-        labels=[labels[row] for row in rows],
         distances=1 - scores[best] / highest,
-        space=fused_name(spaces),
-        metric=_METRIC,
-        exact=all(answer.exact for answer in answers),
         recall=_lowest_recall(answers),
-        copies=_copies_of(answers, rows),
+        # They come from the answer that names a row first.
+        copies=_copies_of(answers, first_places[best]),
         understood=_understood_in_any(answers),
     )
 
@@ -164,7 +170,7 @@ def _by_falling_score(scores: Distances) -> Places:
     return order
 
 
-def _lowest_recall(answers: Sequence[Matches]) -> float | None:
+def _lowest_recall(answers: Sequence[Neighbors]) -> float | None:
     """Return the lowest recall of approximate answers; None if all are exact."""
     recalls = []
     for answer in answers:
@@ -173,7 +179,7 @@ def _lowest_recall(answers: Sequence[Matches]) -> float | None:
     return min(recalls, default=None)
 
 
-def _understood_in_any(answers: Sequence[Matches]) -> tuple[Understood, ...]:
+def _understood_in_any(answers: Sequence[Neighbors]) -> tuple[Understood, ...]:
     """Return what each text was understood as in any Space, and what one of them did not know."""
     by_text = [answer.understood for answer in answers]
     merged = []
@@ -189,11 +195,12 @@ def _understood_in_any(answers: Sequence[Matches]) -> tuple[Understood, ...]:
     return tuple(merged)
 
 
-def _copies_of(answers: Sequence[Matches], rows: Sequence[int]) -> list[int] | None:
-    """Return the copies of some rows of all answers, one behind the other; None if not counted."""
-    counts: list[int] = []
+def _copies_of(answers: Sequence[Neighbors], places: Places) -> Ids | None:
+    """Return the copies at places of all answers, one behind the other; None if not counted."""
+    counts = []
     for answer in answers:
         if answer.copies is None:
             return None
-        counts += answer.copies
-    return [counts[row] for row in rows]
+        counts.append(answer.copies)
+    of_all = np.concatenate(counts)
+    return of_all[places]

@@ -128,7 +128,7 @@ class Searcher:
             As `lookalike.Collection.search`.
         """
         found = self.find(request)
-        return self._read_matches(found)
+        return self.read_matches(found)
 
     def find(self, request: SearchRequest) -> Neighbors:
         """Return the ids and distances of a request's matches, without uris and labels."""
@@ -347,7 +347,7 @@ class Searcher:
             understood = self._texts.understood(examples_of_one, row_ids, self._vectors)
             neighbors = neighbors._replace(understood=understood)
             found = self._with_confidences(examples_of_one, vector, neighbors, ranking)
-            matches = self._read_matches(found)
+            matches = self.read_matches(found)
             answers.append(matches)
         return answers
 
@@ -479,7 +479,8 @@ class Searcher:
         """Return the sha256 of the content of each of some rows."""
         return hashes_of(self._view, row_ids)
 
-    def _read_matches(self, found: Neighbors) -> Matches:
+    def read_matches(self, found: Neighbors) -> Matches:
+        """Return the matches of what `find` has found, with their uris and labels."""
         with span("read matches"):
             rows = self._view.take(found.ids, ["uri", "label"])
         copies: list[int] | None = None

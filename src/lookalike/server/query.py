@@ -8,6 +8,12 @@ from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 from lookalike.imaging import as_region
+from lookalike.retrieval.fusion import (
+    FUSED_METRIC,
+    FUSED_ROWS,
+    find_in_spaces,
+    fused_name,
+)
 from lookalike.retrieval.query import Encoder, Query, RowQuery, TextQuery, WeightedQuery
 from lookalike.retrieval.request import SearchRequest
 from lookalike.retrieval.search import Searcher
@@ -75,8 +81,8 @@ class ResolvedQuery:
 
     Attributes
     ----------
-    view, searcher
-        The collection and the Space to search.
+    view, searchers
+        The collection and the Spaces to search; the answers of several are fused.
     positive, negative
         The queries of each side.
     gamma
@@ -86,11 +92,33 @@ class ResolvedQuery:
     """
 
     view: CollectionView
-    searcher: Searcher
+    searchers: list[Searcher]
     positive: list[WeightedQuery]
     negative: list[WeightedQuery]
     gamma: float
     uploads: list[Upload]
+
+    @property
+    def searcher(self) -> Searcher:
+        """The searcher of the first Space."""
+        return self.searchers[0]
+
+    @property
+    def is_fused(self) -> bool:
+        """Whether several Spaces are searched."""
+        return len(self.searchers) > 1
+
+    @property
+    def space(self) -> str:
+        """The name of the Space, or of several as one."""
+        names = [searcher.space for searcher in self.searchers]
+        return fused_name(names)
+
+    def find(self, request: SearchRequest) -> Neighbors:
+        """Return the ids and distances of the matches of a request."""
+        if self.is_fused:
+            return find_in_spaces(self.searchers, request)
+        return self.searcher.find(request)
 
     def vector(self) -> VectorsF16:
         """Return the one vector that stands for all examples, float16 ``[dim]``."""
@@ -145,7 +173,7 @@ async def run_query(
     await catch_up_with_query(state, body)
     request = embed_request(state, body, images, use)
     is_light = not heavy and not images
-    if is_light and _is_embedded(state, body, request.searcher):
+    if is_light and _is_embedded(state, body):
         return await state.read_pool.run(request.use, [])
     result: QueryResult
     has_regions = any(
@@ -173,12 +201,12 @@ def embed_request(
         404, 422 or 503, if the collection or the Space does not exist, or the query is empty.
     """
     view = state.registry.view(body.collection)
-    searcher = view.searcher(body.space)
+    searchers = _searchers_of(view, body)
 
     def resolve_and_use(uploads: list[Upload]) -> QueryResult:
         query = ResolvedQuery(
             view=view,
-            searcher=searcher,
+            searchers=searchers,
             positive=_resolve(state, view, body.positive, uploads),
             negative=_resolve(state, view, body.negative, uploads),
             gamma=body.gamma,
@@ -191,7 +219,17 @@ def embed_request(
             "The query has no positive example: positive is empty. Add at least one."
         )
         raise Problem(422, "Empty query", detail)
-    return EmbedRequest(images, searcher, resolve_and_use)
+    return EmbedRequest(images, searchers[0], resolve_and_use)
+
+
+def _searchers_of(view: CollectionView, body: QueryBody) -> list[Searcher]:
+    """Return the searchers of the Spaces of a query."""
+    if not isinstance(body, SearchBody) or body.spaces is None:
+        return [view.searcher(body.space)]
+    if body.space is not None:
+        detail = "The query has space and spaces. Give one of the two."
+        raise Problem(422, "Two kinds of Spaces", detail)
+    return [view.searcher(space) for space in body.spaces]
 
 
 def images_used(
@@ -243,7 +281,8 @@ def search_response(
         503, if the ranking is not ready.
     """
     view = query.view
-    state.fits.require(view, query.searcher, body.ranking)
+    for searcher in query.searchers:
+        state.fits.require(view, searcher, body.ranking)
     if body.where is not None:
         view.check_filter(body.where)
     version = view.table.version
@@ -258,13 +297,18 @@ def search_response(
         first_page = cursor.first_page or None
         is_exact = body.exact or first_page is None
     end = offset + body.k
+    last = len(view.row_cache)
+    if query.is_fused:
+        # More rows would change the ranks of those that other pages have.
+        end = min(end, FUSED_ROWS)
+        last = min(last, FUSED_ROWS)
     request = _search_request(query, body)
     request = replace(request, k=end, exact=is_exact, first_page=first_page)
-    neighbors = query.searcher.find(request)
+    neighbors = query.find(request)
     matches = _match_infos(view, neighbors, offset)
     next_page: str | None = None
     is_full = len(matches) == body.k
-    if is_full and end < len(view.row_cache):
+    if is_full and end < last:
         is_first = body.cursor is None
         if is_first and neighbors.recall is not None:
             first_page = body.k
@@ -272,8 +316,8 @@ def search_response(
         next_page = cursor.to_text()
     return {
         "collection": query.view.name,
-        "space": query.searcher.space,
-        "metric": "euclidean",
+        "space": query.space,
+        "metric": FUSED_METRIC if query.is_fused else "euclidean",
         "exact": neighbors.recall is None,
         "recall": neighbors.recall,
         "uploads": [upload.sha256 for upload in query.uploads],
@@ -309,7 +353,7 @@ def _digest_of_query(query: ResolvedQuery, body: SearchBody) -> str:
     options = body.model_dump_json(exclude=_NOT_IN_DIGEST)
     positive = [_identity(weighted) for weighted in query.positive]
     negative = [_identity(weighted) for weighted in query.negative]
-    searched = query.view.name, query.searcher.space
+    searched = query.view.name, query.space
     return digest_of([options, *searched, positive, negative])
 
 
@@ -367,9 +411,11 @@ def _has_region(example: ExampleBody) -> bool:
     return example.region is not None
 
 
-def _is_embedded(state: ServerState, body: QueryBody, searcher: Searcher) -> bool:
+def _is_embedded(state: ServerState, body: QueryBody) -> bool:
     """Return whether the vectors of all examples are in memory or in the collection."""
     uploads = state.uploads
+    view = state.registry.view(body.collection)
+    searchers = _searchers_of(view, body)
     for example in (*body.positive, *body.negative):
         # Reading a text may load the weights that read it.
         if isinstance(example, TextExample) or _has_region(example):
@@ -377,8 +423,9 @@ def _is_embedded(state: ServerState, body: QueryBody, searcher: Searcher) -> boo
         if not isinstance(example, UploadExample):
             continue
         upload = uploads.find(example.upload)
-        if not uploads.is_embedded(upload, searcher):
-            return False
+        for searcher in searchers:
+            if not uploads.is_embedded(upload, searcher):
+                return False
     return True
 
 

@@ -25,6 +25,7 @@ from lookalike.server.example_schemas import (
     UploadExample,
 )
 from lookalike.server.learned_schemas import LearnedField
+from lookalike.server.space_schemas import MetricField, SpacesField
 from lookalike.types import DEFAULT_GAMMA, Kind
 
 __all__ = [
@@ -178,6 +179,7 @@ class SearchBody(QueryBody):
         ),
     ] = None
     min_confidence: MinConfidenceField = None
+    spaces: SpacesField = None
     unique: Annotated[
         bool,
         Field(
@@ -463,7 +465,7 @@ class SearchResponse(ResponseModel):
 
     collection: str
     space: str
-    metric: Literal["euclidean"]
+    metric: MetricField
     exact: bool
     recall: Annotated[
         float | None, Field(description="The measured recall of an approximate search.")

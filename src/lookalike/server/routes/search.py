@@ -54,9 +54,10 @@ async def post_search(request: Request) -> Response:
         return search_response(state, query, body, start)
 
     # A filter may read the whole table, and a ranking may compare all of it, so such searches do
-    # not share a batch.
+    # not share a batch. Neither do searches in several Spaces, which embed each image again.
     is_plain = body.ranking == "plain"
-    batchable = is_plain and body.where is None
+    is_quick = body.where is None and body.spaces is None
+    batchable = is_plain and is_quick
     response = await run_query(
         state, body, images, search, batchable=batchable, heavy=not is_plain
     )
