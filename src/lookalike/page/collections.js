@@ -34,6 +34,12 @@ export function spacesOf(state = current()) {
   return named.length ? named : known.slice(0, 1);
 }
 
+/** The spaces of each answer: one answer of all chosen ones if they are fused, or one of each. */
+export function searchesOf(state = current()) {
+  const spaces = spacesOf(state);
+  return state.fused ? [spaces] : spaces.map((space) => [space]);
+}
+
 // What the spaces compare, in a visitor's words.
 const COMPARISONS = { content: "What is in it", appearance: "How it looks" };
 

@@ -118,6 +118,9 @@ function build(map, state, actions) {
   });
 }
 
+// Of two spaces that are fused too, the map is of the first.
+const firstSpace = (state) => spacesOf(state).slice(0, 1);
+
 // Where a collection has several spaces, the map's title chooses among them.
 function spaceChoice(state) {
   const { spaces } = collection(state.collection);
@@ -132,7 +135,7 @@ function spaceChoice(state) {
 // ---- the query on the map ----------------------------------------------------------------------
 
 async function drawQuery(state, signal) {
-  const request = hasQuery(state) ? requestFor(state, spacesOf(state)[0], { forMap: true }) : null;
+  const request = hasQuery(state) ? requestFor(state, firstSpace(state), { forMap: true }) : null;
   const key = JSON.stringify(request);
   if (key === shownQuery) return;
   shownQuery = key;
@@ -185,7 +188,7 @@ async function colorBy(by) {
     return;
   }
   const state = current();
-  const request = requestFor(state, spacesOf(state)[0], { forMap: true });
+  const request = requestFor(state, firstSpace(state), { forMap: true });
   try {
     const { ids, distances } = await withReupload(api.distances, request);
     // The reader may have chosen otherwise since.

@@ -1,7 +1,7 @@
-/** From the state to the server's answers, one for each space. */
+/** From the state to the server's answers: one for each space, or one of two spaces. */
 
 import * as api from "./api.js";
-import { collection, spacesOf, tagColumnOf } from "./collections.js";
+import { collection, searchesOf, tagColumnOf } from "./collections.js";
 import { fileOf, rememberUpload } from "./images.js";
 import { filterOf } from "./state.js";
 
@@ -20,13 +20,14 @@ export class UploadExpired extends Error {
 }
 
 /**
- * The server's request for a query in one space.
+ * The server's request for a query in one space, or in several whose answers are fused.
  *
  * `forMap` leaves out what only a search needs.
  */
-export function requestFor(state, space, { forMap = false } = {}) {
+export function requestFor(state, spaces, { forMap = false } = {}) {
   const { positive, negative, gamma, unique, ranking } = state;
-  const target = { collection: collection(state.collection).name, space };
+  const chosen = spaces.length > 1 ? { spaces } : { space: spaces[0] };
+  const target = { collection: collection(state.collection).name, ...chosen };
   const examples = { positive, negative, gamma };
   if (forMap) return { ...target, ...examples };
   // A row of the collection is left out of its own results. An upload that is in the collection
@@ -51,21 +52,21 @@ function store(request, answer) {
 
 /** The answers for a state if all are cached, or null. */
 export function cachedAnswers(state) {
-  const requests = spacesOf(state).map((space) => requestFor(state, space));
+  const requests = searchesOf(state).map((spaces) => requestFor(state, spaces));
   const answers = requests.map((request) => cache.get(keyOf(request)));
   return answers.every(Boolean) ? answers : null;
 }
 
 /** The answers for a state, from the cache or from the server. */
 export function answersFor(state, signal) {
-  const answerIn = async (space) => {
-    const request = requestFor(state, space);
+  const answerIn = async (spaces) => {
+    const request = requestFor(state, spaces);
     const cached = cache.get(keyOf(request));
     if (cached) return cached;
     const answer = await withReupload(api.search, request, signal);
     return store(request, answer);
   };
-  return Promise.all(spacesOf(state).map(answerIn));
+  return Promise.all(searchesOf(state).map(answerIn));
 }
 
 const isAboutUpload = ({ title, message }) => /upload/.test(title + message);
@@ -101,14 +102,14 @@ export async function withReupload(send, query, signal) {
 
 /** Search by files at once; return the state of the query, whose first answer is then cached. */
 export async function searchByFiles(files, state, signal) {
-  const [space] = spacesOf(state);
+  const [spaces] = searchesOf(state);
   const images = files.map((_, index) => ({ image: index }));
-  const blank = requestFor({ ...state, positive: [], negative: [] }, space);
+  const blank = requestFor({ ...state, positive: [], negative: [] }, spaces);
   const request = { ...blank, positive: images, exclude_self: false };
   const answer = await api.search(request, signal, files);
   answer.uploads.forEach((sha, index) => rememberUpload(sha, files[index]));
   const positive = answer.uploads.map((upload) => ({ upload }));
   const next = { ...state, positive, negative: [] };
-  store(requestFor(next, space), answer);
+  store(requestFor(next, spaces), answer);
   return next;
 }

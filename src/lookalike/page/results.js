@@ -1,7 +1,7 @@
 /** The results of a query: its examples, and a grid for each space. */
 
 import * as api from "./api.js";
-import { collection, colorOf, modelOf, spacesOf, titleOf } from "./collections.js";
+import { collection, colorOf, modelOf, searchesOf, spacesOf, titleOf } from "./collections.js";
 import { $, announce, colorDot, h, icon, iconButton } from "./dom.js";
 import { countLabels, drawFilters } from "./filters.js";
 import { duration, isolate, nameOf, number, plural } from "./format.js";
@@ -160,25 +160,29 @@ export function drawSpaces(state) {
   box.hidden = spaces.length < 2;
   if (spaces.length < 2) return;
   const chosen = spacesOf(state);
-  const makeButton = (names, text, title) => {
-    const isChosen = names.join() === chosen.join();
+  const makeButton = (names, text, title, fused = false) => {
+    const isChosen = names.join() === chosen.join() && isFused(state) === fused;
     const attributes = { type: "button", title, "aria-pressed": String(isChosen) };
-    return h("button", { ...attributes, onclick: () => go({ spaces: names }) }, text);
+    return h("button", { ...attributes, onclick: () => go({ spaces: names, fused }) }, text);
   };
   const choices =
     spaces.length <= MOST_BUTTONS
       ? spaces.map(({ name, title }) => makeButton([name], titleOf(name), title))
       : [spaceMenu(spaces, chosen)];
   const pair = spacesToCompare(knownSpaces(), chosen);
-  box.replaceChildren(...choices, makeButton(pair, "Side by side", "Compare two spaces (v)"));
+  const compare = makeButton(pair, "Side by side", "Compare two spaces (v)");
+  const fuse = makeButton(pair, "Together", "One answer of two spaces, by rank", true);
+  box.replaceChildren(...choices, compare, fuse);
 }
+
+const isFused = (state) => state.fused && spacesOf(state).length > 1;
 
 // More spaces than there is room for side by side.
 function spaceMenu(spaces, [chosen]) {
   const options = spaces.map(({ name }) => h("option", { value: name }, titleOf(name)));
   const select = h("select", { "aria-label": "Space" }, options);
   select.value = chosen;
-  select.addEventListener("change", () => go({ spaces: [select.value] }));
+  select.addEventListener("change", () => go({ spaces: [select.value], fused: false }));
   return select;
 }
 
@@ -187,18 +191,18 @@ export function toggleCompare() {
   const known = knownSpaces();
   if (known.length < 2) return;
   const chosen = spacesOf();
-  const isComparing = chosen.length === 2;
-  go({ spaces: isComparing ? chosen.slice(0, 1) : spacesToCompare(known, chosen) });
+  const isComparing = chosen.length === 2 && !isFused(current());
+  const spaces = isComparing ? chosen.slice(0, 1) : spacesToCompare(known, chosen);
+  go({ spaces, fused: false });
 }
 
 // ---- the answers -------------------------------------------------------------------------------
 
-/** Draw the answers, one for each space. */
+/** Draw the answers, one for each space or one of two spaces. */
 export function drawAnswers(state, answers) {
-  makePanels(
-    collection(state.collection).name,
-    answers.map(({ space }) => space),
-  );
+  // A match of several spaces is explained in the first.
+  const spaces = searchesOf(state).map(([first]) => first);
+  makePanels(collection(state.collection).name, spaces);
   setWaiting(false);
   countLabels(answers[0].matches, state);
   for (const { collection: name, matches } of answers) {
@@ -345,7 +349,8 @@ function drawSummary(state, answers) {
   const recall = isApproximate ? ` · approximate, recall ${answer.recall.toFixed(2)}` : "";
   const details = ` · ${duration(answer.seconds)}${recall}`;
   $("#count").textContent = isComparing ? text : text + details;
-  announce(`${text} · ${isComparing ? "side by side" : titleOf(answer.space)}`);
+  const how = isFused(state) ? "two spaces together" : titleOf(answer.space);
+  announce(`${text} · ${isComparing ? "side by side" : how}`);
   drawMoreButton(state, answer.matches.length, total);
   drawNoneFound(answer.matches.length);
 }

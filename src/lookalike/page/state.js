@@ -8,6 +8,7 @@
  * @property {"search" | "map" | "health" | "duplicates" | "review"} view
  * @property {string} collection  Empty for the first.
  * @property {string[]} spaces  Up to two; empty for the first.
+ * @property {boolean} fused  Whether two spaces give one answer, instead of one each.
  * @property {Example[]} positive
  * @property {Example[]} negative
  * @property {number} k
@@ -89,6 +90,7 @@ function parse(hash) {
     view: VIEWS.includes(view) ? view : "search",
     collection: parameters.get("collection") ?? "",
     spaces: words("space").slice(0, 2),
+    fused: parameters.get("fused") === "yes",
     positive: examples("positive"),
     negative: examples("negative"),
     k: Math.min(MAX_K, Math.max(1, k)),
@@ -107,6 +109,7 @@ export function format(state) {
   const parameters = new URLSearchParams();
   if (state.collection) parameters.set("collection", state.collection);
   if (state.spaces.length) parameters.set("space", state.spaces.join(","));
+  if (state.fused && state.spaces.length > 1) parameters.set("fused", "yes");
   for (const name of ["positive", "negative"]) {
     const words = state[name].map(formatExample);
     if (words.length) parameters.set(name, words.join(","));

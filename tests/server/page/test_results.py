@@ -134,7 +134,9 @@ def test_labels_are_counted_in_the_answer(open_page):
 
 def test_spaces_have_plain_names_and_their_model_as_a_hint(results):
     buttons = results.locator("#spaces button")
-    expect(buttons).to_have_text(["What is in it", "How it looks", "Side by side"])
+    expect(buttons).to_have_text(
+        ["What is in it", "How it looks", "Side by side", "Together"]
+    )
     expect(buttons.nth(0)).to_have_attribute("title", "EfficientNet-Lite0 in 8 bits")
     assert buttons.nth(1).get_attribute("title").startswith("The pixels themselves")
     results.keyboard.press("v")
@@ -285,6 +287,24 @@ def test_two_spaces_side_by_side_mark_shared_images(results, server):
     assert "44 of 44 in both" in results.locator(".facts").first.inner_text()
     boxes = [results.locator(".answer").nth(side).bounding_box() for side in (0, 1)]
     assert boxes[0]["x"] + boxes[0]["width"] < boxes[1]["x"]
+
+
+def test_two_spaces_together_give_one_answer(results, server):
+    results.get_by_role("button", name="Together").click()
+    until(results, "location.hash.includes('fused=yes')")
+    spaces = ["efficientnet-lite0-int8", "pixels"]
+    fused = server.search(positive=[{"id": 3}], spaces=spaces, k=200, exclude_self=True)
+    expected = fused.json()["matches"]
+    first = expected[0]["id"]
+    until(results, f"document.querySelector('.tile').dataset.id === '{first}'")
+    found = tiles(results)
+    assert found == ids(fused)[: len(found)]
+    expect(results.locator(".answer")).to_have_count(1)
+    chosen = results.locator("#spaces [aria-pressed=true]")
+    expect(chosen).to_have_text(["Together"])
+    results.keyboard.press("v")
+    expect(results.locator(".answer")).to_have_count(2)
+    expect(chosen).to_have_text(["Side by side"])
 
 
 def test_positive_and_negative_examples_are_searched_together(results, server):
