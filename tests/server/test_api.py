@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import re
+import shutil
 
 import httpx
 import numpy as np
@@ -16,6 +18,7 @@ from live import serving
 from lookalike.models import registry
 from lookalike.retrieval.query import RowQuery, WeightedQuery
 from lookalike.server import row_cache
+from lookalike.server.routes.page import PAGE, digest_of_page
 from lookalike.server.row_cache import RowCache
 from lookalike.store.table import Table
 
@@ -363,6 +366,28 @@ def test_the_page_and_its_files(server):
     assert page.headers["content-type"].startswith("text/html")
     assert "Lookalike" in page.text
     assert httpx.get(server.url.join("static/none.js")).status_code == 404
+
+
+def test_a_browser_keeps_the_files_of_the_page_until_one_changes(server, tmp_path):
+    page = httpx.get(server.url).text
+    named = re.search(r'src="(static/(\w+)/main.js)"', page)
+    addresses = re.findall(r'(?:src|href)="(static/[^"]+)"', page)
+    assert len(addresses) > 9
+    for address in addresses:
+        kept = httpx.get(server.url.join(address))
+        assert kept.headers["cache-control"] == "public, max-age=31536000, immutable"
+
+    # Without its digest, or with that of another version, a file is sent and not kept.
+    for address in ("static/main.js", f"static/{'0' * 16}/main.js"):
+        found = httpx.get(server.url.join(address))
+        assert found.content == httpx.get(server.url.join(named[1])).content
+        assert found.headers["cache-control"] == "no-store"
+
+    changed = shutil.copytree(PAGE, tmp_path / "page")
+    assert digest_of_page(changed) == named[2]
+    with (changed / "map" / "canvas.js").open("a") as file:
+        file.write("//")
+    assert digest_of_page(changed) != named[2]
 
 
 def test_requests_and_images_are_counted(server):

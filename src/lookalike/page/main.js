@@ -369,7 +369,7 @@ onChange((state, arrival) => {
 
 // Both are requested at once; if the server is down, the collections say so.
 async function loadAll() {
-  const palette = loadPalette("static/palette.json");
+  const palette = loadPalette(new URL("palette.json", import.meta.url));
   palette.catch(() => {});
   await loadCollections();
   await palette;

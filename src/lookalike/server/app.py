@@ -13,7 +13,6 @@ from fastapi import FastAPI
 from prometheus_client import CONTENT_TYPE_LATEST
 from pydantic import TypeAdapter
 from starlette.responses import Response
-from starlette.staticfiles import StaticFiles
 
 import lookalike
 from lookalike.io.memory import release_freed_memory
@@ -35,7 +34,7 @@ from lookalike.server.routes.description import description_router
 from lookalike.server.routes.explain import explain_router
 from lookalike.server.routes.jobs import JOB_REQUEST, jobs_router
 from lookalike.server.routes.maps import maps_router, prepare_stored_maps
-from lookalike.server.routes.page import PAGE, page_router
+from lookalike.server.routes.page import PageFiles, page_router
 from lookalike.server.routes.row_images import row_images_router
 from lookalike.server.routes.rows import rows_router
 from lookalike.server.routes.search import search_router
@@ -122,7 +121,7 @@ def make_app(
     for router in (*_ROUTERS, *kinds.routers):
         app.include_router(router, prefix=API)
     app.include_router(page_router)
-    app.mount("/static", StaticFiles(directory=PAGE, check_dir=False), "static")
+    app.mount("/static", PageFiles(), "static")
 
     metrics = Metrics(state)
     app.add_api_route(

@@ -176,7 +176,7 @@ def test_labels_have_the_colors_of_the_figures(page):
     labels = [{"label": name, "count": count} for name, count in Counter(rows).items()]
     colors = page.evaluate(
         """async (labels) => {
-          const palette = await import(new URL("static/palette.js", document.baseURI));
+          const palette = await import(new URL("palette.js", document.scripts[1].src));
           const colorOf = palette.colorsOfLabels(labels);
           return labels.map(({ label }) => colorOf(label));
         }""",

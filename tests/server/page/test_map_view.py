@@ -306,7 +306,7 @@ def test_dots_have_the_colors_of_their_labels(map_page, webgl):
         )
     )
     expected = page.evaluate(
-        "import(new URL('static/collections.js', document.baseURI)).then((m) => m.colorOf('car'))"
+        "import(new URL('collections.js', document.scripts[1].src)).then((m) => m.colorOf('car'))"
     )
     shown = np.asarray(image.convert("RGB"))[1, 1].astype(int)
     assert (

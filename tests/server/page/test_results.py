@@ -199,7 +199,7 @@ def test_words_differ_from_expressions_and_are_taken_literally(page):
         "(1)": False,
     }
     script = """async (texts) => {
-      const where = await import(new URL("static/where.js", document.baseURI));
+      const where = await import(new URL("where.js", document.scripts[1].src));
       return texts.map((text) => [where.isExpression(text), where.expressionOf(text)]);
     }"""
     answers = page.evaluate(script, list(texts))
@@ -214,7 +214,7 @@ def test_words_differ_from_expressions_and_are_taken_literally(page):
 
 def test_any_plain_words_make_a_valid_filter(page, server):
     script = """async (text) => {
-      const where = await import(new URL("static/where.js", document.baseURI));
+      const where = await import(new URL("where.js", document.scripts[1].src));
       return where.expressionOf(text);
     }"""
     for text in ("100%", "it's", "a_b", "\\", "(1)", "'", "cat and dog", "%"):

@@ -54,8 +54,8 @@ def test_the_filter_box_completes_tags(open_page):
     tiles(page)
     completed = page.evaluate(
         """async () => {
-          const where = await import(new URL("static/where.js", document.baseURI));
-          const collections = await import(new URL("static/collections.js", document.baseURI));
+          const where = await import(new URL("where.js", document.scripts[1].src));
+          const collections = await import(new URL("collections.js", document.scripts[1].src));
           const names = (text) =>
             where.completionsOf(text, collections.collection()).map(({ text }) => text);
           return [names("seen"), names("`seen in it` contains 'air"),
