@@ -61,7 +61,7 @@ def test_a_phrase_is_near_to_what_it_means(reader, phrase, word, understood):
     ],
 )
 def test_texts_that_the_encoder_does_not_understand_are_refused(reader, text):
-    with pytest.raises(UnknownWordsError, match=r"No word of.*English alone"):
+    with pytest.raises(UnknownWordsError, match=r"No word of.*must be English"):
         reader.read(text)
 
 

@@ -87,7 +87,7 @@ def test_catalog_models_have_different_fingerprints():
 @pytest.mark.parametrize(
     ("name", "hint"),
     [("efficientnet", "Did you mean efficientnet-lite"), ("Pixels", "Did you mean pixels"),
-     ("qqq", "Known are ")],
+     ("qqq", "The known models are: ")],
 )  # fmt: skip
 def test_unknown_name_gives_a_hint(name, hint):
     with pytest.raises(

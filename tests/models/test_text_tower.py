@@ -193,7 +193,7 @@ def test_long_text_is_cut_to_the_context(model):
 
 @pytest.mark.parametrize("text", ["", "  ", "?!", "\N{GUITAR}\N{GUITAR}", "\0\x1b"])
 def test_text_without_a_word_is_refused(model, text):
-    with pytest.raises(InputError, match=r"has no word\. Use words"):
+    with pytest.raises(InputError, match=r"has no words\. Use words"):
         load_text(model).embed([text])
 
 
@@ -213,7 +213,7 @@ def test_unknown_word_is_refused_and_not_answered(model, text):
 )
 def test_other_alphabet_is_refused_by_an_english_tower(describe, text):
     tower = load_text(describe('alphabet = "latin"'))
-    with pytest.raises(InputError, match="learned English texts alone"):
+    with pytest.raises(InputError, match="learned only English"):
         tower.embed([text])
     assert np.isfinite(tower.embed(["a r\u00e9d car \u00bd \uff52\uff45\uff44"])).all()
 
@@ -225,7 +225,7 @@ def test_template_surrounds_the_words(describe):
 
 
 def test_model_without_text_tower_says_so():
-    with pytest.raises(ModelError, match="'pixels' embeds images alone"):
+    with pytest.raises(ModelError, match="'pixels' has no text tower"):
         load_text(registry.resolve("pixels"))
 
 
@@ -432,7 +432,7 @@ def test_masked_mean_and_dense_layer_match_numpy(model, tmp_path):
     )
     for change, reason in [
         ({"pooling": "none"}, "Set output and pooling"),
-        ({"projection": None}, "gives 6 features, which do not become 4 numbers"),
+        ({"projection": None}, "gives 6 features, .* have 4 numbers"),
         ({"output": "other"}, "has no output 'other'; it has last_hidden_state, seen"),
     ]:
         with pytest.raises(ModelError, match=reason):

@@ -32,8 +32,9 @@ def collection(sample, build_once):
         ("", "is empty"),
         (" \t\n ", "is empty"),
         ("piano " * 10_000, "60,000 characters; expected at most 1,000"),
-        ("a\0b", r"U\+0000"),
-        ("\ud83d", r"U\+D83D"),
+        ("a\0b", r"control character U\+0000"),
+        ("\ud83d", r"invalid character U\+D83D"),
+        ("\u200b\u202e", "is empty"),
         (b"piano", "type bytes"),
     ],
 )
@@ -44,6 +45,8 @@ def test_texts_that_no_reader_gets(text, message):
 
 def test_a_text_is_one_line():
     assert TextQuery("  grand \n piano ").text == "grand piano"
+    # Of a copied text, what nobody sees is left out.
+    assert TextQuery("\ufeff\u202egrand pi\u00adano\u200b").text == "grand piano"
 
 
 def test_a_space_without_words_names_those_with(collection):
@@ -177,8 +180,23 @@ def test_the_command_says_what_it_searched_for(collection):
     (understood,) = data["understood"]
     assert 0 < understood.pop("confidence") < 1
     assert understood == {"text": "airliner", "words": ["airliner"], "unknown": []}
-    failed = run("search", "--text", "Steinway", "-c", collection.path, status=2)
-    assert "The nearest known words are:" in failed.stderr
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("Steinway", "No word of 'Steinway' is known. The nearest known words are: "),
+        ("", "The text of the query is empty."),
+        ("\N{GUITAR}", "The known words are 3,217 English nouns"),
+        ("\u05db\u05dc\u05d1", "The known words are 3,217 English nouns"),
+        ("z" * 999, f"No word of '{'z' * 40}…' is known."),
+        ("piano " * 10_000, "expected at most 1,000. Search by a few words."),
+        ("a\x1b[31m", r"The text 'a\x1b[31m' has the control character U+001B."),
+    ],
+)
+def test_the_command_says_why_a_text_is_refused(collection, text, message):
+    failed = run("search", f"--text={text}", "-c", collection.path, status=2)
+    assert message in " ".join(failed.stderr.split())
 
 
 def test_python_takes_texts_beside_images(collection):

@@ -60,6 +60,8 @@ def test_an_unknown_word_is_a_problem_with_suggestions(server):
         ({"text": " "}, "is empty"),
         ({"text": "piano " * 10_000}, "at most 1000"),
         ({"text": "a\0b"}, "U+0000"),
+        ({"text": "\N{GUITAR}"}, "The known words are 3,217 English nouns"),
+        ({"text": "\u05db\u05dc\u05d1"}, "No word of '\u05db\u05dc\u05d1' is known"),
         ({"text": 7}, "expected a string"),
         ({"text": "car", "region": [0, 0, 1, 1]}, "no such field"),
     ],

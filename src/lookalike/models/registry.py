@@ -90,7 +90,7 @@ def _unknown_name_message(name: str) -> str:
         hint = f"Did you mean {suggested}?"
     else:
         listed = ", ".join(known)
-        hint = f"Known are {listed}."
+        hint = f"The known models are: {listed}."
     return (
         f"There is no model {name!r}. {hint} "
         "A path to a .onnx file or a .toml description is accepted too."

@@ -205,7 +205,7 @@ def _confidences(read: ReadText, ids: Ids, vectors: SpaceVectors) -> Distances |
 
 
 def _no_words_message(space: str, readers: list[str]) -> str:
-    message = f"The Space {space!r} knows no words: its model reads images alone. "
+    message = f"The Space {space!r} knows no words: its model reads only images. "
     if readers:
         listed = ", ".join(readers)
         return f"{message}Search by words in: {listed}."

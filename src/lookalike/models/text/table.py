@@ -9,13 +9,13 @@ import difflib
 import gzip
 import json
 import re
-import textwrap
 import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from lookalike.errors import UnknownWordsError
+from lookalike.models.text.excerpt import excerpt
 
 __all__ = ["PATH", "Found", "WordTable", "normalize"]
 
@@ -48,7 +48,6 @@ _SUGGESTIONS = 3
 # Less alike words are no suggestion.
 _LEAST_ALIKE = 0.5
 _MAX_LETTERS = 30
-_SHOWN_LETTERS = 60
 # Combining marks of Latin letters, and what may be a part of a word: full stops and apostrophes.
 _NOT_A_LETTER = re.compile("[\u0300-\u036f.'\u2019]")
 # The order of the parts of a text for one object; see `Found`.
@@ -205,15 +204,15 @@ class WordTable:
             suggestions = difflib.get_close_matches(
                 searched, self.words, n=_SUGGESTIONS, cutoff=_LEAST_ALIKE
             )
-        shown = textwrap.shorten(text, _SHOWN_LETTERS, placeholder=" …")
-        message = f"No word of {shown!r} is known. "
+        shown = excerpt(text)
+        message = f"No word of {shown} is known. "
         if suggestions:
             listed = ", ".join(suggestions)
             message += f"The nearest known words are: {listed}."
         else:
             count = len(self.words)
             nouns = f"{count:,} English nouns for objects and animals"
-            message += f"Known are {nouns}."
+            message += f"The known words are {nouns}."
         message += f" {hint}"
         return UnknownWordsError(message, suggestions)
 

@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from lookalike.errors import ModelError, UnknownWordsError
 from lookalike.io.reasons import first_line
+from lookalike.models.text.excerpt import excerpt
 from lookalike.types import Model, TextTower
 
 __all__ = ["Tokenizer", "import_tokenizers"]
@@ -26,7 +27,6 @@ _MAX_TOKENIZER_BYTES = 128 * 1024 * 1024
 _UNKNOWN_NAMES: Final = ("<unk>", "[UNK]")
 
 _NO_PUNCTUATION = str.maketrans("", "", string.punctuation)
-_MAX_SHOWN_LETTERS = 60
 
 
 class Tokenizer:
@@ -75,7 +75,8 @@ class Tokenizer:
             _raise_interrupt(error)
             reason = first_line(error)
             raise ModelError(
-                f"The tokenizer of the model {self._model_name!r} failed: {reason}"
+                f"The tokenizer of the model {self._model_name!r} failed: {reason}. "
+                "Give the tokenizer.json of that model."
             ) from error
         self._check_known(encoding, text)
         ids = np.array(encoding.ids, np.int64)
@@ -96,19 +97,19 @@ class Tokenizer:
     def _check_alphabet(self, text: str) -> None:
         is_alphanumeric = map(str.isalnum, text)
         if not any(is_alphanumeric):
-            shown = _shorten(text)
+            shown = excerpt(text)
             raise UnknownWordsError(
-                f"The text {shown} has no word. Use words, such as 'red car'."
+                f"The text {shown} has no words. Use words, such as 'red car'."
             )
         if self._tower.alphabet == "any":
             return
         is_latin = map(_is_latin, text)
         if all(is_latin):
             return
-        shown = _shorten(text)
+        shown = excerpt(text)
         raise UnknownWordsError(
-            f"The model {self._model_name!r} learned English texts alone, and the text {shown} is "
-            "in another alphabet. Use English words, or a Space of a model for many languages, "
+            f"The model {self._model_name!r} learned only English, and the text {shown} is in "
+            "another alphabet. Use English words, or a Space of a model for many languages, "
             "such as siglip2-base-patch16-224."
         )
 
@@ -119,7 +120,7 @@ class Tokenizer:
         for token, is_special in zip(ids, special, strict=True):
             if not is_special and token != self._unknown:
                 return
-        shown = _shorten(text)
+        shown = excerpt(text)
         raise UnknownWordsError(
             f"The model {self._model_name!r} knows no word of the text {shown}. Use other words, "
             "or another language."
@@ -206,11 +207,3 @@ def _is_latin(character: str) -> bool:
     letter = plain[0]
     name = unicodedata.name(letter, "")
     return name.startswith("LATIN")
-
-
-def _shorten(text: str) -> str:
-    shown = text
-    if len(text) > _MAX_SHOWN_LETTERS:
-        beginning = text[:_MAX_SHOWN_LETTERS]
-        shown = f"{beginning}…"
-    return repr(shown)

@@ -49,7 +49,7 @@ def load_text(model: Model, *, threads: int = 0, fold: bool = True) -> TextEmbed
     """
     if model.text is None:
         raise ModelError(
-            f"The model {model.name!r} embeds images alone and has no text tower. Index with "
+            f"The model {model.name!r} has no text tower: it embeds only images. Index with "
             "one that has, such as siglip2-base-patch16-224."
         )
     with span(f"load text of {model.name}"):
@@ -253,7 +253,7 @@ class TextEmbedder:
         if len(projected) != dim:
             raise ModelError(
                 f"The text tower of the model {self.model.name!r} gives {len(features)} features, "
-                f"which do not become {dim} numbers, as its images have. Set output, pooling and "
+                f"and the vectors of its images have {dim} numbers. Set output, pooling and "
                 "projection of [text]."
             )
         return projected
