@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import shutil
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -197,6 +199,26 @@ def test_the_command_says_what_it_searched_for(collection):
 def test_the_command_says_why_a_text_is_refused(collection, text, message):
     failed = run("search", f"--text={text}", "-c", collection.path, status=2)
     assert message in " ".join(failed.stderr.split())
+
+
+def test_a_search_by_an_image_loads_no_words(collection, sample):
+    script = """
+import sys
+from lookalike import Collection
+Collection.open(sys.argv[1]).search(sys.argv[2], k=1)
+print(*sys.modules)
+"""
+    image = str(next(sample.rglob("*.jpg")))
+    done = subprocess.run(
+        [sys.executable, "-c", script, str(collection.path), image],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    loaded = set(done.stdout.split())
+    assert "lookalike.retrieval.texts" in loaded
+    text = "lookalike.models.text"
+    assert not loaded & {f"{text}.table", f"{text}.classifier", f"{text}.phrases"}
 
 
 def test_python_takes_texts_beside_images(collection):

@@ -35,8 +35,13 @@ export function requestFor(state, spaces, { forMap = false } = {}) {
   const excludeSelf = ![...positive, ...negative].some(({ upload }) => upload);
   const where = filterOf(state, tagColumnOf(state.collection));
   const search = { k: state.k, where, exclude_self: excludeSelf, unique };
-  return { ...target, ...examples, ...search, ranking };
+  // Then each match says how sure the network is that it shows the word.
+  const least = isOneText(state) && spaces.length === 1 ? { min_confidence: 0 } : {};
+  return { ...target, ...examples, ...search, ...least, ranking };
 }
+
+const isOneText = ({ positive, negative }) =>
+  positive.length === 1 && Boolean(positive[0].text) && negative.length === 0;
 
 function keyOf(request) {
   return JSON.stringify([request, collection(request.collection).version]);

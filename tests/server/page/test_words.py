@@ -30,6 +30,17 @@ def test_words_find_images_and_stay_in_the_address(page, open_page, server):
     assert tiles(other) == found
 
 
+def test_a_match_of_a_word_says_how_sure_the_network_is(open_page, server):
+    page = open_page("#search?positive=text:guitar")
+    answer = server.search(positive=[{"text": "guitar"}], k=1, min_confidence=0)
+    (match,) = answer.json()["matches"]
+    assert tiles(page)[0] == match["id"]
+    page.locator(".tile .open").first.focus()
+    page.keyboard.press("i")
+    facts = page.locator("#detail dl")
+    expect(facts).to_contain_text(f"Confidence{match['confidence']:.3f}")
+
+
 def test_words_and_images_are_searched_together(open_page, server):
     page = open_page("#search?positive=text:teapot")
     first = tiles(page)
