@@ -171,7 +171,7 @@ def test_the_command_leaves_out_matches_that_the_network_is_not_sure_of(collecti
     assert 0 < len(data["matches"]) < 100
     assert "Less alike" not in run(*asked, "0").stdout
     nothing = run(*asked, "1").stdout
-    assert "The network is that sure of no match. The best of the first ten" in nothing
+    assert "No match has that confidence. The best of the first ten has 0." in nothing
 
 
 def test_the_command_says_what_it_searched_for(collection):

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from lookalike.errors import InputError
+from lookalike.models.text.excerpt import excerpt
 from lookalike.models.text.reader import ReadText, TextReader, load_reader, reads_text
 from lookalike.retrieval.confidence import keep_places
 from lookalike.retrieval.loaded import SpaceVectors
@@ -142,7 +143,7 @@ class SpaceTexts:
 
     def _no_confidence_message(self, text: str) -> str:
         model = self._view.models[self._space]
-        searched = f"min_confidence was given with the text {text!r}. "
+        searched = f"min_confidence was given with the text {excerpt(text)}. "
         if model.text is not None:
             return (
                 f"{searched}The Space {self._space!r} does not say how sure it is of a text. "

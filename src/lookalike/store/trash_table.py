@@ -12,6 +12,7 @@ import pyarrow as pa
 from lance.optimize import Compaction, CompactionOptions
 
 from lookalike.errors import CollectionError
+from lookalike.io.tables import ARROW_TYPES
 from lookalike.store.conflicts import is_conflict
 from lookalike.store.creation import make_empty_table
 from lookalike.store.failures import Operation, conflict_error, disk_error, reason_of
@@ -149,8 +150,8 @@ class TrashTable:
             if own_type == field.type:
                 continue
             new_fields.append(field)
-            if own_type is not None:
-                # Only tags leave the table. Another column has taken their name.
+            if own_type == ARROW_TYPES["tags"]:
+                # Tags may leave the table, and another column may take their name.
                 replaced.append(field.name)
         if replaced:
             dataset.drop_columns(replaced)

@@ -365,10 +365,10 @@ def _print_no_match(
 
 def _print_least_sure(understood: Understood) -> None:
     """Say that no match of a word has the confidence that was asked for."""
-    line = "The network is that sure of no match."
+    line = "No match has that confidence."
     best = understood.confidence
     if best is not None:
-        line += f" The best of the first ten has the confidence {best:.2f}."
+        line += f" The best of the first ten has {best:.2f}."
     output.say(line)
 
 

