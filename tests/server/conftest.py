@@ -12,30 +12,35 @@ from live import serving
 
 
 @pytest.fixture(scope="session")
-def collection(sample, tmp_path_factory):
+def collection(sample, build_once):
     """The drawn sample in two Spaces: 45 images of nine labels. Read-only."""
-    path = tmp_path_factory.mktemp("served") / "drawn"
-    metadata = path.parent / "metadata.csv"
-    cat = sample / "cat" / "cat_0001.jpg"
-    metadata.write_text(f"uri,rating,shot by\n{cat},4.5,Ann\n")
-    models = ["efficientnet-lite0-int8", "pixels"]
-    lookalike.index(sample, path, models=models, metadata=metadata)
-    return path
+
+    def build(folder):
+        folder.mkdir()
+        metadata = folder / "metadata.csv"
+        cat = sample / "cat" / "cat_0001.jpg"
+        metadata.write_text(f"uri,rating,shot by\n{cat},4.5,Ann\n")
+        models = ["efficientnet-lite0-int8", "pixels"]
+        lookalike.index(sample, folder / "drawn", models=models, metadata=metadata)
+
+    return build_once("served", build) / "drawn"
 
 
 @pytest.fixture(scope="session")
-def copied(sample, tmp_path_factory):
+def copied(sample, build_once):
     """A collection of three images, a copy of one, and a smaller version of another. Read-only."""
-    folder = tmp_path_factory.mktemp("copied")
-    images = folder / "images"
-    for name in ("cat", "car", "teapot"):
-        (images / name).mkdir(parents=True)
-        shutil.copy2(sample / name / f"{name}_0001.jpg", images / name)
-    shutil.copy2(images / "cat" / "cat_0001.jpg", images / "cat copy.jpg")
-    with Image.open(images / "car" / "car_0001.jpg") as image:
-        image.reduce(2).save(images / "car small.jpg")
-    lookalike.index(images, folder / "c", models=["pixels"])
-    return folder / "c"
+
+    def build(folder):
+        images = folder / "images"
+        for name in ("cat", "car", "teapot"):
+            (images / name).mkdir(parents=True)
+            shutil.copy2(sample / name / f"{name}_0001.jpg", images / name)
+        shutil.copy2(images / "cat" / "cat_0001.jpg", images / "cat copy.jpg")
+        with Image.open(images / "car" / "car_0001.jpg") as image:
+            image.reduce(2).save(images / "car small.jpg")
+        lookalike.index(images, folder / "c", models=["pixels"])
+
+    return build_once("copied", build) / "c"
 
 
 @pytest.fixture(scope="session")
