@@ -58,6 +58,12 @@ def main() -> int:
         default=3_000,
         help="the number of searches by images (default: 3000)",
     )
+    options.add_argument(
+        "--drops",
+        type=int,
+        default=_DROPS,
+        help=f"the number of photographs to drop on the page (default: {_DROPS})",
+    )
     arguments = options.parse_args()
     report = Report(
         "serve", arguments, ["fastapi", "uvicorn", "pylance", "onnxruntime"]
@@ -76,7 +82,7 @@ def main() -> int:
             report.figures["start_seconds"] = round(seconds, 2)
             _by_rows(report, address, server, collection, arguments)
             _by_images(report, address, uploads, collection)
-            step = max(1, len(uploads) // _DROPS)
+            step = max(1, len(uploads) // arguments.drops)
             _in_browser(report, address, uploads[::step])
     return report.close()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import shutil
 import signal
@@ -24,6 +25,8 @@ BuildOnce = Callable[[str, Callable[[Path], None]], Path]
 # Threads of OpenMP sleep while they wait. By default they spin, and the workers of a parallel run
 # take the cores from each other. Read when scikit-learn is imported, also by processes of tests.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+# Threads of OpenBLAS spin too. Processes of tests have one, as there are more workers than cores.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 # Files that take longest. They start first, so that no worker is left with one at the end.
 LONGEST_FILES = [
@@ -101,6 +104,17 @@ def pytest_collection_modifyitems(config, items):
     slow = [item for item in items if is_slow(item)]
     config.hook.pytest_deselected(items=slow)
     items[:] = [item for item in items if not is_slow(item)]
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection():
+    """Look for no garbage among the million objects of modules and tests, which stay."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.freeze()
+        gc.enable()
 
 
 def start_order(item: pytest.Item) -> int:
@@ -272,10 +286,10 @@ def set_store_environment(store: ObjectStore, patch: pytest.MonkeyPatch) -> None
 
 @pytest.fixture
 def few_drawn_images(monkeypatch):
-    """Draw ten images of each class where a command draws forty."""
+    """Draw five images of each class where a command draws forty."""
     from lookalike.datasets.sample import write_sample
 
-    monkeypatch.setitem(write_sample.__kwdefaults__, "per_class", 10)
+    monkeypatch.setitem(write_sample.__kwdefaults__, "per_class", 5)
 
 
 @pytest.fixture(scope="module")

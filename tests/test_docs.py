@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import re
 import shlex
 import shutil
@@ -15,15 +16,16 @@ import pytest
 
 import command
 import lookalike
+from forked import start_python
 from lookalike.formats import FORMATS
 from lookalike.models import registry
 
 ROOT = Path(__file__).parents[1]
 TRUST = ROOT / "docs" / "trust.md"
-# The notebook draws ten images of each class here instead of forty.
+# The notebook draws five images of each class here instead of forty.
 FEW_DRAWN_IMAGES = """
 from lookalike.datasets.sample import write_sample
-write_sample.__kwdefaults__["per_class"] = 10
+write_sample.__kwdefaults__["per_class"] = 5
 """
 DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 EVERY_PAGE = [*sorted(ROOT.glob("*.md")), *sorted(ROOT.glob("docs/**/*.md"))]
@@ -60,18 +62,26 @@ def run(words: list[str]) -> subprocess.CompletedProcess[str]:
     return command.lookalike(*words[1:], env={"COLUMNS": "100"})
 
 
+def with_blocks(language: str) -> list[Path]:
+    """Return the documents that have code blocks in a language."""
+    return [document for document in DOCUMENTS if blocks(document, language)]
+
+
+def run_program(program: str, name: str) -> None:
+    """Run a program in a process of its own, and check that it succeeds."""
+    with start_python(["-c", program], env=os.environ) as process:
+        _, errors = process.communicate()
+    assert process.returncode == 0, f"{name}:\n{program}\n{errors}"
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("document", DOCUMENTS, ids=name_of)
+@pytest.mark.parametrize("document", with_blocks("python"), ids=name_of)
 def test_python_examples_run(document, place):
-    program = "\n".join(blocks(document, "python"))
-    done = subprocess.run(
-        [sys.executable, "-c", program], capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, f"{document.name}:\n{program}\n{done.stderr}"
+    run_program("\n".join(blocks(document, "python")), document.name)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("document", DOCUMENTS, ids=name_of)
+@pytest.mark.parametrize("document", with_blocks("bash"), ids=name_of)
 def test_commands_run(document, place, few_drawn_images):
     lines = [line for block in blocks(document, "bash") for line in block.splitlines()]
     for line in lines:
@@ -182,16 +192,11 @@ def test_links_lead_somewhere():
 
 @pytest.mark.slow
 def test_the_notebook_runs(place):
-    notebook = json.loads(
-        (ROOT / "examples" / "walkthrough.ipynb").read_text(encoding="utf-8")
-    )
+    notebook_path = ROOT / "examples" / "walkthrough.ipynb"
+    notebook = json.loads(notebook_path.read_text(encoding="utf-8"))
     cells = [cell for cell in notebook["cells"] if cell["cell_type"] == "code"]
     sources = ["".join(cell["source"]) for cell in cells]
-    program = "\n".join([FEW_DRAWN_IMAGES, *sources])
-    done = subprocess.run(
-        [sys.executable, "-c", program], capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, done.stderr
+    run_program("\n".join([FEW_DRAWN_IMAGES, *sources]), notebook_path.name)
     for name in ("answer.png", "evaluation.png", "map.png"):
         assert (place / "walkthrough" / name).stat().st_size > 10_000
 
