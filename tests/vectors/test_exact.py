@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lookalike.vectors import exact, to_float32
+from lookalike.vectors import exact, products, to_float32
 from lookalike.vectors.exact import ExactIndex
 
 
@@ -72,8 +72,8 @@ def test_tiles_and_threads_do_not_change_the_answer(monkeypatch, tile):
     random = np.random.default_rng(0)
     vectors = random.normal(size=(100, 12)).astype(np.float16)
     vectors[50:] = vectors[:50]
-    monkeypatch.setattr(exact, "TILE_ROWS", tile)
-    monkeypatch.setattr(exact, "MIN_NUMBERS_FOR_THREADS", 1)
+    monkeypatch.setattr(products, "TILE_ROWS", tile)
+    monkeypatch.setattr(products, "MIN_NUMBERS_FOR_THREADS", 1)
     for k in (1, 5, 99, 100, 500):
         agree(vectors[3], vectors, k, random.permutation(100))
 

@@ -1,41 +1,44 @@
 """Exact search in memory: the vectors of a Space as float16, compared with one query or many.
 
 After the first search by one query, the index also keeps an int8 copy of the vectors. It is read
-in half the time and shows which few rows are worth an exact comparison.
+in half the time and shows which few rows are worth an exact comparison. An index that is searched
+often replaces the copy by steps, which read a tenth of it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
-from functools import cache, cached_property
-from typing import Any
+import threading
 
 import numpy as np
 import numpy.typing as npt
 
-from lookalike.io.processors import cores
-from lookalike.types import Distances, Ids, Places, VectorsF16, VectorsF32
+from lookalike.types import Distances, Ids, Places, VectorsF16
 from lookalike.vectors.arithmetic import to_float32
+from lookalike.vectors.products import (
+    FLOAT32_STEP,
+    Int8Rows,
+    dot_products,
+    row_tiles,
+    smallest,
+)
+from lookalike.vectors.step_choice import fit_pruner
+from lookalike.vectors.stepwise import StepwisePruner
 
 __all__ = ["ExactIndex"]
 
-VectorsInt8 = npt.NDArray[np.int8]
-
-# Rows that are converted to float32 at a time for many queries. The product still runs at full
-# speed, and the rows stay in the processor's cache.
-TILE_ROWS = 1 << 11
-# One thread compares fewer numbers than this sooner than several.
-MIN_NUMBERS_FOR_THREADS = 1 << 23
 # In an index of fewer numbers, pruning takes as long as it saves.
 MIN_NUMBERS_TO_PRUNE = 1 << 19
+# In an index of fewer numbers, the int8 copy is read as soon as steps are taken.
+MIN_NUMBERS_FOR_STEPS = 1 << 24
+# Searches after which the steps are prepared, which takes as long as some hundred of them.
+SEARCHES_BEFORE_STEPS = 16
 # Pruning has succeeded if it leaves at most one row of this many.
 PRUNED_SHARE = 8
 # Stop pruning after this many net failures: where all rows are about equally far, it never
 # succeeds.
 PRUNING_BUDGET = 8
-# The difference between 1 and the next larger float32.
-_FLOAT32_STEP = np.finfo(np.float32).eps
+# Of fewer selected rows than one of this many, all are compared.
+SELECTED_SHARE = 16
 
 
 class ExactIndex:
@@ -56,13 +59,18 @@ class ExactIndex:
 
         # |x|^2 of every row.
         squares = np.empty(len(vectors), np.float32)
-        for part, tile in _tiles(vectors):
+        for part, tile in row_tiles(vectors):
             np.einsum("nd,nd->n", tile, tile, out=squares[part])
         self._squares = squares
         largest = squares.max(initial=0)
         self._max_square = float(largest)
 
-        self._was_searched = False
+        # Calls of `search` and `search_many`.
+        self._searches = 0
+        self._int8_rows: Int8Rows | None = None
+        self._pruner: StepwisePruner | None = None
+        self._steps_lock = threading.Lock()
+        self._has_tried_steps = vectors.size < MIN_NUMBERS_FOR_STEPS
         self._pruning_budget = 0
         if vectors.size >= MIN_NUMBERS_TO_PRUNE:
             self._pruning_budget = PRUNING_BUDGET
@@ -97,7 +105,7 @@ class ExactIndex:
         query_f64 = query.astype(np.float64)
         query_square = np.dot(query_f64, query_f64)
         rows = self._vectors
-        products = _dot_products(query, rows)
+        products = dot_products(query, rows)
 
         # |x - q|^2 = |x|^2 - 2 x.q + |q|^2
         doubled = products.astype(np.float64)
@@ -130,24 +138,11 @@ class ExactIndex:
             ``[min(k, n)]`` each, nearest first. The distances are computed in float64 from the
             differences.
         """
-        vectors = self._vectors
-        squares = self._squares
-        tolerance = self._tolerance(query)
-        if places is None:
-            places = self._prune(query, k, tolerance)
-        if places is not None:
-            vectors = vectors[places]
-            squares = squares[places]
-
-        # |x|^2 - 2 x.q orders the rows as the distance does, up to the tolerance.
-        products = _dot_products(query, vectors)
-        doubled = 2 * products
-        estimates = squares - doubled
-        count = min(k, len(estimates))
-        near = _smallest(estimates, count, tolerance)
-        if places is not None:
-            near = places[near]
-        return self._rank(query, near, k)
+        self._count_search()
+        pruned = self._prune(query, k, places)
+        if pruned is not None:
+            places = pruned
+        return self._nearest_among(query, k, places)
 
     def search_many(self, queries: VectorsF16, k: int) -> tuple[Ids, Distances]:
         """Return the answer of `search` for each query.
@@ -168,6 +163,43 @@ class ExactIndex:
             ``[m, min(k, n)]`` each.
         """
         k = min(k, len(self))
+        count = len(queries)
+        self._count_search()
+        pruner = self._pruner
+        pruned: list[Places | None] = [None] * count
+        may_prune = count > 0 and self._may_prune(k, len(self))
+        if pruner is not None and may_prune:
+            pruned = pruner.prune_many(queries, k)
+
+        # Queries for which too many rows are about equally near are compared with all.
+        unpruned = [number for number in range(count) if pruned[number] is None]
+        if len(unpruned) == count:
+            return self._search_all(queries, k)
+        shape = (count, k)
+        ids = np.empty(shape, np.int64)
+        distances = np.empty(shape)
+        if unpruned:
+            ids[unpruned], distances[unpruned] = self._search_all(queries[unpruned], k)
+        for number, (query, places) in enumerate(zip(queries, pruned, strict=True)):
+            if places is not None:
+                answer = self._nearest_among(query, k, places)
+                ids[number], distances[number] = answer
+        return ids, distances
+
+    def _search_all(self, queries: VectorsF16, k: int) -> tuple[Ids, Distances]:
+        """Return the answer of `search_many`, after one reading of all rows."""
+        k = min(k, len(self))
+        shape = (len(queries), k)
+        ids = np.empty(shape, np.int64)
+        distances = np.empty(shape)
+        candidates = self._candidates_of_many(queries, k)
+        pairs = zip(queries, candidates, strict=True)
+        for number, (query, places) in enumerate(pairs):
+            ids[number], distances[number] = self._rank(query, places, k)
+        return ids, distances
+
+    def _candidates_of_many(self, queries: VectorsF16, k: int) -> list[Places]:
+        """Return, for each query, a few rows that include its k nearest; all rows are read."""
         queries_f32 = -2 * to_float32(queries)
         tolerances = np.array([self._tolerance(query) for query in queries], np.float32)
         candidates = _CandidateLists(k, tolerances)
@@ -176,7 +208,7 @@ class ExactIndex:
         bounds_column = bounds[:, np.newaxis]
         many = 4 * k * len(queries)
 
-        for part, tile in _tiles(self._vectors):
+        for part, tile in row_tiles(self._vectors):
             estimates = queries_f32 @ tile.T
             estimates += self._squares[part]
             near = estimates <= bounds_column
@@ -194,45 +226,115 @@ class ExactIndex:
             near_estimates = estimates[numbers, columns]
             candidates.add(numbers, places, near_estimates)
 
-        shape = (len(queries), k)
-        ids = np.empty(shape, np.int64)
-        distances = np.empty(shape)
-        pairs = zip(queries, candidates.lists(), strict=True)
-        for number, (query, places) in enumerate(pairs):
-            ids[number], distances[number] = self._rank(query, places, k)
-        return ids, distances
+        return candidates.lists()
 
-    @cached_property
-    def _int8_copy(self) -> _Int8Copy:
-        vectors = self._vectors
-        squares = self._squares
-        return _Int8Copy(vectors, squares)
+    def prepare_steps(self) -> bool:
+        """Prepare pruning in steps, and return whether it pays.
 
-    def _prune(self, query: VectorsF16, k: int, tolerance: float) -> Places | None:
+        It takes about as long as a few hundred searches, which go on meanwhile. An index does this
+        by itself in the background, after some searches.
+        """
+        with self._steps_lock:
+            if self._pruner is not None:
+                return True
+            self._has_tried_steps = True
+            pruner = fit_pruner(self._vectors, self._max_square, self._search_all)
+            if pruner is None:
+                return False
+            self._pruner = pruner
+            # The steps take its place.
+            self._int8_rows = None
+            return True
+
+    def _count_search(self) -> None:
+        """Count a search, and prepare the steps in the background after some of them."""
+        self._searches += 1
+        if self._has_tried_steps or self._searches <= SEARCHES_BEFORE_STEPS:
+            return
+        self._has_tried_steps = True
+        # A process that ends does not wait for it.
+        thread = threading.Thread(
+            target=self.prepare_steps, name="prepare steps", daemon=True
+        )
+        thread.start()
+
+    def _may_prune(self, k: int, count: int) -> bool:
+        """Return whether pruning may leave few of some rows."""
+        most_rows = count // PRUNED_SHARE
+        has_budget = self._pruning_budget > 0
+        return has_budget and 1 <= k <= most_rows
+
+    def _prune(self, query: VectorsF16, k: int, places: Places | None) -> Places | None:
         """Return a few rows that include the k nearest, or None where pruning does not pay."""
         row_count = len(self)
-        most_rows = row_count // PRUNED_SHARE
-        has_budget = self._pruning_budget > 0
-        may_prune = self._was_searched and has_budget
-        if not may_prune or k > most_rows:
+        pruner = self._pruner
+        if places is not None:
+            selected = len(places)
+            are_many = SELECTED_SHARE * selected >= row_count
+            if pruner is None or not are_many or not self._may_prune(k, selected):
+                return None
+            return pruner.prune(query, k, places)
+
+        if not self._may_prune(k, row_count):
+            return None
+        if pruner is not None:
+            pruned = pruner.prune(query, k)
+        elif self._searches > 1:
+            pruned = self._prune_by_int8(query, k)
+        else:
             # Making the int8 copy takes as long as some searches, so that the first search does
             # without.
-            self._was_searched = True
             return None
 
-        int8_copy = self._int8_copy
-        estimates, error = int8_copy.estimate(query)
-        tolerance += 2 * error
-        places = _smallest(estimates, k, tolerance)
-
         # A failure costs one of the budget, and a success wins one back.
-        count = len(places)
-        if count > most_rows:
+        if pruned is None or len(pruned) > row_count // PRUNED_SHARE:
             self._pruning_budget -= 1
+            if pruner is not None and not self._pruning_budget:
+                # The trial was mistaken. The int8 copy excludes more rows.
+                self._pruner = None
+                self._pruning_budget = PRUNING_BUDGET
             return None
         if self._pruning_budget < PRUNING_BUDGET:
             self._pruning_budget += 1
-        return places
+        return pruned
+
+    def _prune_by_int8(self, query: VectorsF16, k: int) -> Places:
+        """Return the rows that include the k nearest, as the int8 copy shows."""
+        rows = self._int8_rows
+        if rows is None:
+            rows = Int8Rows(*self._vectors.shape)
+            for part, tile in row_tiles(self._vectors):
+                rows.fill(part, tile)
+            self._int8_rows = rows
+
+        numbers, scale, error = rows.round_query(to_float32(query))
+        products = dot_products(numbers, rows.numbers)
+        scales = 2 * scale * rows.scales
+        estimates = self._squares - products * scales
+        # The difference of two estimates is off by at most two errors of each.
+        tolerance = self._tolerance(query) + 4 * error
+        return smallest(estimates, k, tolerance)
+
+    def _nearest_among(
+        self, query: VectorsF16, k: int, places: Places | None
+    ) -> tuple[Ids, Distances]:
+        """Return ids and distances of the k nearest of some rows, or of all."""
+        vectors = self._vectors
+        squares = self._squares
+        tolerance = self._tolerance(query)
+        if places is not None:
+            vectors = vectors[places]
+            squares = squares[places]
+
+        # |x|^2 - 2 x.q orders the rows as the distance does, up to the tolerance.
+        products = dot_products(query, vectors)
+        doubled = 2 * products
+        estimates = squares - doubled
+        count = min(k, len(estimates))
+        near = smallest(estimates, count, tolerance)
+        if places is not None:
+            near = places[near]
+        return self._rank(query, near, k)
 
     def _tolerance(self, query: VectorsF16) -> float:
         """Return twice the rounding error of an estimate, so that no nearer row is missed."""
@@ -241,7 +343,7 @@ class ExactIndex:
         largest = self._max_square + float(query_square)
         dim = len(query_f32)
         steps = 16 * np.sqrt(dim)
-        rounding = steps * _FLOAT32_STEP
+        rounding = steps * FLOAT32_STEP
         tolerance = rounding * largest
         return float(tolerance)
 
@@ -261,50 +363,6 @@ class ExactIndex:
         order = np.lexsort((ids, distances))
         nearest = order[:k]
         return ids[nearest], distances[nearest]
-
-
-class _Int8Copy:
-    """Vectors rounded to int8, each row with its own scale, and the error of a product.
-
-    With x = x' + dx and q = q' + dq, where x' and q' are the rounded vectors: x.q = x'.q' + dx.q
-    + x'.dq. The last two terms are at most |dx| |q| + (|x| + |dx|) |dq|.
-    """
-
-    def __init__(self, vectors: VectorsF16, squares: npt.NDArray[np.float32]) -> None:
-        self._squares = squares
-        largest = squares.max(initial=0)
-        self._max_length = float(np.sqrt(largest))
-
-        # Each tile of rows is rounded by itself; the largest loss of all bounds the error.
-        rows, dim = vectors.shape
-        self._numbers = np.empty((rows, dim), np.int8)
-        self._scales = np.empty(rows, np.float32)
-        self._max_loss = 0.0
-        for part, tile in _tiles(vectors):
-            numbers, scales, losses = _round_to_int8(tile)
-            self._numbers[part] = numbers
-            self._scales[part] = scales
-            largest_loss = float(losses.max())
-            self._max_loss = max(self._max_loss, largest_loss)
-
-    def estimate(self, query: VectorsF16) -> tuple[npt.NDArray[np.float32], float]:
-        """Return |x|^2 - 2 x.q of each row, and its largest error before float32 rounding."""
-        query_f32 = query.astype(np.float32)
-        numbers, scales, losses = _round_to_int8(query_f32[np.newaxis])
-        query_numbers = numbers[0]
-        query_scale = scales[0]
-        query_loss = float(losses[0])
-
-        products = _dot_products(query_numbers, self._numbers)
-        scales = 2 * query_scale * self._scales
-        estimates = self._squares - products * scales
-
-        query_square = np.dot(query_f32, query_f32)
-        query_length = float(np.sqrt(query_square))
-        row_error = query_length * self._max_loss
-        query_error = (self._max_length + self._max_loss) * query_loss
-        error = 2 * (row_error + query_error)
-        return estimates, error
 
 
 class _CandidateLists:
@@ -381,112 +439,3 @@ class _CandidateLists:
         self._places = [places[within]]
         self._estimates = [estimates[within]]
         self._added = 0
-
-
-def _round_to_int8(
-    vectors: VectorsF32,
-) -> tuple[VectorsInt8, npt.NDArray[np.float32], npt.NDArray[np.float32]]:
-    """Round vectors to int8.
-
-    Returns
-    -------
-    numbers
-        int8 ``[n, dim]``.
-    scales
-        float32 ``[n]``: a row is about its numbers times its scale.
-    losses
-        float32 ``[n]``, the length of the difference, rounded up.
-    """
-    largest = vectors.max(axis=1)
-    smallest = vectors.min(axis=1)
-    magnitudes = np.maximum(largest, -smallest)
-    scales = magnitudes / np.float32(127)
-    scales[scales == 0] = 1
-
-    columns = scales[:, np.newaxis]
-    numbers = vectors / columns
-    np.rint(numbers, out=numbers)
-    rounded = numbers * columns
-
-    # The length of the difference.
-    differences = vectors - rounded
-    squares = np.einsum("nd,nd->n", differences, differences)
-    losses = np.sqrt(squares)
-    losses *= np.float32(1.001)
-    return numbers.astype(np.int8), scales, losses
-
-
-def _tiles(vectors: VectorsF16) -> Iterator[tuple[slice, VectorsF32]]:
-    for first in range(0, len(vectors), TILE_ROWS):
-        end = first + TILE_ROWS
-        rows = vectors[first:end]
-        tile = to_float32(rows)
-        count = len(rows)
-        part = slice(first, first + count)
-        yield part, tile
-
-
-def _smallest(estimates: npt.NDArray[np.float32], k: int, tolerance: float) -> Places:
-    """Return the places of the k smallest estimates, and of those within the tolerance."""
-    count = len(estimates)
-    if k == count:
-        return np.arange(k)
-    last = k - 1
-    partitioned = np.partition(estimates, last)
-    limit = partitioned[last]
-    limit += tolerance
-    near = estimates <= limit
-    return np.flatnonzero(near)
-
-
-def _dot_products(
-    query: VectorsF16 | VectorsInt8, rows: VectorsF16 | VectorsInt8
-) -> npt.NDArray[np.float32]:
-    """Return the dot product of a query with each row, without converting the rows to float32."""
-    if rows.size < MIN_NUMBERS_FOR_THREADS:
-        return _dot_products_of_part(query, rows)
-
-    def compare(part: VectorsF16 | VectorsInt8) -> npt.NDArray[np.float32]:
-        return _dot_products_of_part(query, part)
-
-    # Each thread compares its part of the rows.
-    count = _thread_count()
-    parts = np.array_split(rows, count)
-    threads = _threads()
-    products_of_parts = list(threads.map(compare, parts))
-    return np.concatenate(products_of_parts)
-
-
-def _dot_products_of_part(
-    query: VectorsF16 | VectorsInt8, rows: VectorsF16 | VectorsInt8
-) -> npt.NDArray[np.float32]:
-    if not len(rows):
-        return np.empty(0, np.float32)
-    simsimd = _simsimd()
-    contiguous = np.ascontiguousarray(query)
-    one_query = contiguous[np.newaxis]
-    table = simsimd.cdist(one_query, rows, "dot")
-    products_of_queries = np.asarray(table, np.float32)
-    products: npt.NDArray[np.float32] = products_of_queries[0]
-    return products
-
-
-@cache
-def _simsimd() -> Any:
-    import simsimd
-
-    # Its kernel for processors with float16 arithmetic also sums in float16, which loses
-    # thousands of products.
-    simsimd.disable_capability("sapphire")
-    return simsimd
-
-
-@cache
-def _thread_count() -> int:
-    # Reading a container's quota takes a part of each search that can be measured.
-    return cores()
-
-
-@cache
-def _threads() -> ThreadPoolExecutor:
-    return ThreadPoolExecutor(_thread_count(), "compare")

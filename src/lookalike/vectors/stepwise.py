@@ -1,0 +1,238 @@
+"""Pruning in steps: the rows that may be among the nearest, found from a part of their numbers.
+
+The rows are turned to their principal axes, so that the first coordinates hold most of a distance.
+The first step reads a short prefix of all rows. The second reads a longer prefix of the rows that
+are left. Each excludes the rows whose least possible distance exceeds that of k known rows.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from lookalike.types import Places, VectorsF16, VectorsF32
+from lookalike.vectors.arithmetic import to_float32
+from lookalike.vectors.prefixes import (
+    REST_COORDINATES,
+    Bounds,
+    FloatsF32,
+    LongPrefix,
+    ProjectedRows,
+    ShortPrefix,
+    project,
+    relative_rounding,
+)
+from lookalike.vectors.principal_axes import PrincipalAxes
+from lookalike.vectors.products import in_threads, row_tiles
+
+__all__ = [
+    "FIRST_STEP_SHARE",
+    "FirstStep",
+    "StepwisePruner",
+    "axis_count",
+    "long_length",
+    "pruning_limit",
+]
+
+# The long prefix has this share of the numbers, and takes the same share of their memory. Of short
+# vectors it takes more, so that it holds enough of a distance.
+LONG_SHARE = 1 / 4
+LEAST_LONG = 96
+MOST_LONG = 512
+# Rows whose distance is computed at once, times k: k of them bound the distance of the k nearest.
+PROMISING = 2
+# The lowest bounds are looked for in this number of groups of rows.
+GROUPS = 1 << 10
+# The first step succeeds if it leaves at most one row of this many.
+FIRST_STEP_SHARE = 4
+# Many queries are pruned together until they have this number of bounds.
+MOST_BOUNDS = 1 << 24
+LEAST_AT_ONCE = 16
+
+
+class FirstStep(NamedTuple):
+    """The length of the short prefix, and the largest number that it holds well."""
+
+    length: int
+    largest: float
+
+
+class StepwisePruner:
+    """The rows of an index as prefixes along their principal axes.
+
+    Parameters
+    ----------
+    vectors
+        float16 ``[n, dim]``, not copied.
+    max_square
+        The largest square of a row's length.
+    axes
+        As many as `axis_count` returns.
+    first_step
+        What the first step reads.
+    """
+
+    def __init__(
+        self,
+        vectors: VectorsF16,
+        max_square: float,
+        axes: PrincipalAxes,
+        first_step: FirstStep,
+    ) -> None:
+        self._vectors = vectors
+        count, dim = vectors.shape
+        self._axes = axes
+        self._max_square = max_square
+        # No row is longer, relative to the mean.
+        mean_length = float(np.linalg.norm(axes.mean))
+        max_length = float(np.sqrt(max_square)) + mean_length
+        self._short = ShortPrefix(count, first_step.length, first_step.largest)
+        self._long = LongPrefix(count, long_length(dim), max_length)
+        for part, tile in row_tiles(vectors):
+            rows = project(axes, tile, max_square)
+            self._short.fill(part, rows)
+            self._long.fill(part, rows)
+
+    @property
+    def nbytes(self) -> int:
+        """The bytes of memory in addition to the vectors."""
+        return self._short.nbytes + self._long.nbytes
+
+    def prune(
+        self, query: VectorsF16, k: int, places: Places | None = None
+    ) -> Places | None:
+        """Return a few rows that include the k nearest to a query.
+
+        Parameters
+        ----------
+        query
+            float16 ``[dim]``.
+        k
+            1 to the number of rows to choose from.
+        places
+            The rows to choose from; None for all.
+
+        Returns
+        -------
+        places
+            intp ``[m]``, ascending; None if too many rows are about equally near.
+        """
+        query_f32 = to_float32(query)
+        projected = self._project_queries(query_f32[np.newaxis])
+        bounds = self._short.bounds(projected)
+        if places is not None:
+            bounds = bounds.at(places)
+        return self._prune(query_f32, projected, bounds, k, places)
+
+    def prune_many(self, queries: VectorsF16, k: int) -> list[Places | None]:
+        """Return the answer of `prune` for each query, at least one."""
+        count = len(queries)
+        row_count = len(self._vectors)
+        step = max(LEAST_AT_ONCE, MOST_BOUNDS // row_count)
+        step = min(step, count)
+        # The same memory for each step.
+        lowest = np.empty((step, row_count), np.float32)
+        found: list[Places | None] = []
+        for first in range(0, count, step):
+            end = first + step
+            some = to_float32(queries[first:end])
+            found += self._prune_some(some, k, lowest[: len(some)])
+        return found
+
+    def _prune_some(
+        self, queries: VectorsF32, k: int, lowest: FloatsF32
+    ) -> list[Places | None]:
+        projected = self._project_queries(queries)
+        self._short.bounds_of_many(projected, lowest)
+
+        def prune(numbers: range) -> list[Places | None]:
+            pruned: list[Places | None] = []
+            for number in numbers:
+                one = projected.row(number)
+                error = self._short.error_of_rows(one)
+                bounds = Bounds(lowest[number], error)
+                pruned.append(self._prune(queries[number], one, bounds, k, None))
+            return pruned
+
+        count = len(queries)
+        middle = count // 2
+        halves = [range(middle), range(middle, count)]
+        first, second = in_threads(prune, halves)
+        return first + second
+
+    def _prune(
+        self,
+        query: VectorsF32,
+        projected: ProjectedRows,
+        bounds: Bounds,
+        k: int,
+        places: Places | None,
+    ) -> Places | None:
+        # The distances of a few rows that seem near bound that of the k-th nearest.
+        promising = _promising(bounds.lowest, PROMISING * k)
+        if places is not None:
+            promising = places[promising]
+        kth_square = self._kth_square(query, promising, k)
+        limit = pruning_limit(kth_square, projected)
+
+        # First step.
+        left = bounds.within(limit)
+        if places is not None:
+            left = places[left]
+        if len(left) > len(bounds.lowest) // FIRST_STEP_SHARE:
+            return None
+
+        # Second step.
+        long_bounds = self._long.bounds(projected, left)
+        return left[long_bounds.within(limit)]
+
+    def _kth_square(self, query: VectorsF32, places: Places, k: int) -> float:
+        """Return the square of the k-th smallest distance of some rows, rounded up."""
+        differences = to_float32(self._vectors[places])
+        differences -= query
+        squares = np.einsum("nd,nd->n", differences, differences)
+        last = k - 1
+        kth = float(np.partition(squares, last)[last])
+        return kth * (1 + relative_rounding(len(query)))
+
+    def _project_queries(self, queries: VectorsF32) -> ProjectedRows:
+        squares = np.einsum("nd,nd->n", queries, queries)
+        largest = float(squares.max())
+        return project(self._axes, queries, self._max_square + largest)
+
+
+def long_length(dim: int) -> int:
+    """Return the length of the prefix in the second step."""
+    share = int(LONG_SHARE * dim)
+    least = min(LEAST_LONG, 3 * dim // 8)
+    return min(max(share, least), MOST_LONG)
+
+
+def axis_count(dim: int) -> int:
+    """Return the number of axes that the prefixes use."""
+    return long_length(dim) - REST_COORDINATES
+
+
+def pruning_limit(kth_square: float, query: ProjectedRows) -> float:
+    """Return the largest lower bound of a row among the nearest, up to the prefix's error."""
+    # Bounds lack the square of the query's length.
+    return kth_square - float(query.squares[0]) + query.slack
+
+
+def _promising(lowest: FloatsF32, count: int) -> Places:
+    """Return the places of rows with low bounds; not always those with the lowest."""
+    row_count = len(lowest)
+    if count >= row_count:
+        return np.arange(row_count)
+    depth = row_count // GROUPS
+    if depth < 2 or count > GROUPS // 4:
+        return np.argpartition(lowest, count - 1)[:count]
+
+    # Of the groups with the smallest minima, the row of each.
+    grouped = lowest[: depth * GROUPS].reshape(depth, GROUPS)
+    minima = grouped.min(axis=0)
+    groups = np.argpartition(minima, count - 1)[:count]
+    rows = grouped[:, groups].argmin(axis=0)
+    places: Places = rows * GROUPS + groups
+    return places
