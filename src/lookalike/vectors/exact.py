@@ -412,7 +412,8 @@ class _CandidateLists:
         count = len(self.bounds)
         later_queries = np.arange(1, count)
         starts = np.searchsorted(numbers, later_queries)
-        return np.split(places, starts)
+        lists = np.split(places, starts)
+        return lists[:count]
 
     def _tighten(self) -> None:
         """Order the candidates by query and estimate; drop those behind the k-th of a query."""

@@ -47,6 +47,8 @@ REST_COORDINATES = 8
 # Rows that are compared with many queries at a time. Prefixes are short, and the threads of a
 # product of fewer would mostly wait for each other.
 LARGE_TILE_ROWS = 1 << 13
+# Rows that are compared with one query at a time.
+SCANNED_ROWS = 1 << 15
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -164,10 +166,14 @@ class ShortPrefix:
         factor = np.float32(-2 * self._scale * query_scale)
 
         def compare(part: slice) -> None:
-            part_lowest = lowest[part]
-            products = products_of_part(numbers[0], self._numbers[part])
-            np.multiply(products, factor, out=part_lowest)
-            part_lowest += self._squares[part]
+            # A few rows at a time, so that their products stay in the processor's cache.
+            for first in range(part.start, part.stop, SCANNED_ROWS):
+                end = min(first + SCANNED_ROWS, part.stop)
+                some = slice(first, end)
+                some_lowest = lowest[some]
+                products = products_of_part(numbers[0], self._numbers[some])
+                np.multiply(products, factor, out=some_lowest)
+                some_lowest += self._squares[some]
 
         parts = row_parts(len(self._squares), self._numbers.size)
         in_threads(compare, parts)
