@@ -86,6 +86,7 @@ def queries_of(random, vectors):
 def test_all_nearest_rows_are_left(monkeypatch, name, groups):
     monkeypatch.setattr(stepwise, "FIRST_STEP_SHARE", 1)
     monkeypatch.setattr(stepwise, "GROUPS", groups)
+    monkeypatch.setattr(stepwise, "LEAST_TOGETHER", 1)
     random = np.random.default_rng(0)
     vectors = ROWS[name](random, 400).astype(np.float16)
     queries = queries_of(random, vectors)
@@ -125,10 +126,18 @@ def test_answers_with_steps_equal_brute_force(monkeypatch, name):
     ids = random.permutation(900)
     index = ExactIndex(ids, vectors)
     assert index.prepare_steps()
-    queries = queries_of(random, vectors)
+    # Enough for several groups, in steps of unequal size.
+    monkeypatch.setattr(stepwise, "LEAST_AT_ONCE", 33)
+    monkeypatch.setattr(stepwise, "MOST_BOUNDS", 1)
+    queries = np.tile(queries_of(random, vectors), (11, 1))
     places = np.sort(random.choice(900, 300, replace=False))
     many = index.search_many(queries, 9)
     for number, query in enumerate(queries):
+        expected_ids, expected = oracle(query, vectors, 9, ids)
+        assert many[0][number].tolist() == expected_ids.tolist()
+    few = index.search_many(queries[:3], 9)
+    assert few[0].tolist() == many[0][:3].tolist()
+    for number, query in enumerate(queries[:7]):
         expected_ids, expected = oracle(query, vectors, 9, ids)
         alone = index.search(query, 9)
         for found, distances in (alone, (many[0][number], many[1][number])):
@@ -145,8 +154,8 @@ def test_answers_with_steps_equal_brute_force(monkeypatch, name):
 
 def test_steps_are_not_taken_where_all_rows_are_equally_far():
     random = np.random.default_rng(3)
-    vectors = random.normal(size=(3000, 256)).astype(np.float16)
-    assert not ExactIndex(np.arange(3000), vectors).prepare_steps()
+    vectors = random.normal(size=(1500, 256)).astype(np.float16)
+    assert not ExactIndex(np.arange(1500), vectors).prepare_steps()
 
 
 @pytest.mark.parametrize("dim", [1, 9, 24, long_length(400)])

@@ -30,6 +30,7 @@ from lookalike.vectors.products import (
 )
 
 __all__ = [
+    "REST_COORDINATES",
     "Bounds",
     "FloatsF32",
     "LongPrefix",
@@ -44,9 +45,13 @@ FloatsF32 = npt.NDArray[np.float32]
 # The length of what is left out is stored as several equal coordinates. One alone would be the
 # largest number by far, and int8 would round all others by its scale.
 REST_COORDINATES = 8
-# Rows that are compared with many queries at a time. Prefixes are short, and the threads of a
-# product of fewer would mostly wait for each other.
-LARGE_TILE_ROWS = 1 << 13
+# Many queries are compared in products of this number of them with 64 or 32 rows. OpenBLAS computes
+# products this small (up to 2^18 multiplications) on the calling thread. Larger ones of so short
+# rows keep its threads waiting for each other, on a busy machine for most of the time.
+GROUPED_QUERIES = 32
+MOST_MULTIPLICATIONS = 1 << 18
+# Such products whose rows are converted to float32 at a time.
+TILES_AT_A_TIME = 64
 # Rows that are compared with one query at a time.
 SCANNED_ROWS = 1 << 15
 
@@ -138,6 +143,8 @@ class ShortPrefix:
         self._numbers = np.empty((count, length), np.int8)
         self._squares = np.empty(count, np.float32)
         self._scratch = threading.local()
+        multiplications = 64 * GROUPED_QUERIES * (length + 1)
+        self._tile_width = 64 if multiplications <= MOST_MULTIPLICATIONS else 32
 
     @property
     def nbytes(self) -> int:
@@ -184,18 +191,59 @@ class ShortPrefix:
         error = self.error_of_rows(query) + 2 * query_error
         return Bounds(lowest, error)
 
-    def bounds_of_many(self, queries: ProjectedRows, out: FloatsF32) -> None:
-        """Write `Bounds.lowest` of each query to `out`, float32 ``[m, n]``; rows are rounded."""
+    def room_for_many(self, count: int) -> FloatsF32:
+        """Return memory for `bounds_of_many` of a number of queries."""
+        row_count = len(self._squares)
+        group_count = -(-count // GROUPED_QUERIES)
+        tile_count = -(-row_count // self._tile_width)
+        shape = (group_count, tile_count, GROUPED_QUERIES, self._tile_width)
+        return np.empty(shape, np.float32)
+
+    def bounds_of_many(self, queries: ProjectedRows, room: FloatsF32) -> None:
+        """Compare many queries with all rows. `bounds_in` returns the bounds of one."""
+        # The square of a row is one more number, so that one product is the whole bound.
         prefixes = queries.prefixes(self.length)
+        group_count, tile_count, _, width = room.shape
+        factors = np.zeros((group_count * GROUPED_QUERIES, self.length + 1), np.float32)
         factor = np.float32(-2 * self._scale)
-        factors = factor * prefixes
+        np.multiply(prefixes, factor, out=factors[: len(prefixes), : self.length])
+        factors[:, self.length] = 1
+        groups = factors.reshape(group_count, GROUPED_QUERIES, self.length + 1)
+
+        def compare(part: slice) -> None:
+            for first in range(part.start, part.stop, TILES_AT_A_TIME):
+                end = min(first + TILES_AT_A_TIME, part.stop)
+                tiles = self._float_tiles(first * width, end * width)
+                for group, group_room in zip(groups, room, strict=True):
+                    np.matmul(group, tiles, out=group_room[first:end])
+
+        in_threads(compare, row_parts(tile_count, self._numbers.size))
+
+    def bounds_in(self, room: FloatsF32, number: int, query: ProjectedRows) -> Bounds:
+        """Return the bounds of one of many queries, whose own numbers are not rounded."""
+        group, position = divmod(number, GROUPED_QUERIES)
+        lowest = room[group, :, position].reshape(-1)
         count = len(self._squares)
-        for first in range(0, count, LARGE_TILE_ROWS):
-            end = first + LARGE_TILE_ROWS
-            part = slice(first, end)
-            tile = self._numbers[part].astype(np.float32)
-            products = factors @ tile.T
-            np.add(products, self._squares[part], out=out[:, part])
+        return Bounds(lowest[:count], self.error_of_rows(query))
+
+    def _float_tiles(self, first: int, end: int) -> FloatsF32:
+        """Return rows in tiles, one in each column, float32 ``[t, length + 1, width]``.
+
+        Missing rows are infinitely far.
+        """
+        width = self._tile_width
+        tile_count = (end - first) // width
+        tiles = np.zeros((tile_count, self.length + 1, width), np.float32)
+        numbers = self._numbers[first:end]
+        squares = self._squares[first:end]
+        missing = end - first - len(numbers)
+        if missing:
+            numbers = np.pad(numbers, ((0, missing), (0, 0)))
+            squares = np.pad(squares, (0, missing), constant_values=np.inf)
+        rows = numbers.reshape(tile_count, width, self.length)
+        tiles[:, : self.length] = rows.transpose(0, 2, 1)
+        tiles[:, self.length] = squares.reshape(tile_count, width)
+        return tiles
 
     def error_of_rows(self, query: ProjectedRows) -> float:
         """Return the error of a bound that the rounding of the rows causes."""

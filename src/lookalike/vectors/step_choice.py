@@ -23,7 +23,7 @@ from lookalike.vectors.stepwise import (
 __all__ = ["fit_pruner"]
 
 # Lengths of the short prefix to choose from.
-SHORT_LENGTHS = (32, 64, 96, 128, 192, 256)
+SHORT_LENGTHS = (32, 64, 96, 120, 160, 240)
 # Rows that the trial prunes, and those of them that are its queries.
 TRIAL_ROWS = 1 << 13
 TRIAL_QUERIES = 24

@@ -48,7 +48,9 @@ GROUPS = 1 << 10
 FIRST_STEP_SHARE = 4
 # Many queries are pruned together until they have this number of bounds.
 MOST_BOUNDS = 1 << 24
-LEAST_AT_ONCE = 16
+LEAST_AT_ONCE = 32
+# Fewer are pruned one by one.
+LEAST_TOGETHER = 8
 
 
 class FirstStep(NamedTuple):
@@ -128,30 +130,33 @@ class StepwisePruner:
     def prune_many(self, queries: VectorsF16, k: int) -> list[Places | None]:
         """Return the answer of `prune` for each query, at least one."""
         count = len(queries)
+        if count < LEAST_TOGETHER:
+            return [self.prune(query, k) for query in queries]
         row_count = len(self._vectors)
-        step = max(LEAST_AT_ONCE, MOST_BOUNDS // row_count)
-        step = min(step, count)
+        most = max(LEAST_AT_ONCE, MOST_BOUNDS // row_count)
+        step_count = -(-count // most)
+        step = -(-count // step_count)
         # The same memory for each step.
-        lowest = np.empty((step, row_count), np.float32)
+        room = self._short.room_for_many(step)
         found: list[Places | None] = []
         for first in range(0, count, step):
             end = first + step
             some = to_float32(queries[first:end])
-            found += self._prune_some(some, k, lowest[: len(some)])
+            found += self._prune_some(some, k, room)
         return found
 
     def _prune_some(
-        self, queries: VectorsF32, k: int, lowest: FloatsF32
+        self, queries: VectorsF32, k: int, room: FloatsF32
     ) -> list[Places | None]:
+        """Prune for a few queries, with room for their bounds."""
         projected = self._project_queries(queries)
-        self._short.bounds_of_many(projected, lowest)
+        self._short.bounds_of_many(projected, room)
 
         def prune(numbers: range) -> list[Places | None]:
             pruned: list[Places | None] = []
             for number in numbers:
                 one = projected.row(number)
-                error = self._short.error_of_rows(one)
-                bounds = Bounds(lowest[number], error)
+                bounds = self._short.bounds_in(room, number, one)
                 pruned.append(self._prune(queries[number], one, bounds, k, None))
             return pruned
 
