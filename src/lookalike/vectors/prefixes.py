@@ -93,8 +93,9 @@ class ProjectedRows:
     def row(self, number: int) -> ProjectedRows:
         """Return one row."""
         end = number + 1
-        coordinates = self.coordinates[number:end]
-        squares = self.squares[number:end]
+        part = slice(number, end)
+        coordinates = self.coordinates[part]
+        squares = self.squares[part]
         return ProjectedRows(coordinates, squares, self.slack)
 
 
@@ -115,11 +116,13 @@ class Bounds:
 
     def at(self, places: Places) -> Bounds:
         """Return those of some rows."""
-        return Bounds(self.lowest[places], self.error)
+        lowest = self.lowest[places]
+        return Bounds(lowest, self.error)
 
     def within(self, limit: float) -> Places:
         """Return the positions of the rows whose distance may be within a limit."""
-        is_within = self.lowest <= limit + self.error
+        most = limit + self.error
+        is_within = self.lowest <= most
         return np.flatnonzero(is_within)
 
 
@@ -158,7 +161,8 @@ class ShortPrefix:
         self._numbers[part] = numbers
         self._squares[part] = rows.squares
         self._max_loss = max(self._max_loss, loss)
-        self._max_length = max(self._max_length, _longest(prefixes))
+        longest = _longest(prefixes)
+        self._max_length = max(self._max_length, longest)
 
     def bounds(self, query: ProjectedRows) -> Bounds:
         """Compare one query with all rows.
@@ -166,7 +170,7 @@ class ShortPrefix:
         The bounds are valid until the same thread asks again.
         """
         prefixes = query.prefixes(self.length)
-        largest = float(np.abs(prefixes).max())
+        largest = _largest_number(prefixes)
         query_scale = _int8_scale(largest)
         numbers, query_loss = _to_int8(prefixes, query_scale)
         lowest = self._scratch_numbers()
@@ -204,27 +208,37 @@ class ShortPrefix:
         # The square of a row is one more number, so that one product is the whole bound.
         prefixes = queries.prefixes(self.length)
         group_count, tile_count, _, width = room.shape
-        factors = np.zeros((group_count * GROUPED_QUERIES, self.length + 1), np.float32)
+        length = self.length
+        shape = (group_count, GROUPED_QUERIES, length + 1)
+        groups = np.zeros(shape, np.float32)
+        factors = groups.reshape(-1, length + 1)
         factor = np.float32(-2 * self._scale)
-        np.multiply(prefixes, factor, out=factors[: len(prefixes), : self.length])
-        factors[:, self.length] = 1
-        groups = factors.reshape(group_count, GROUPED_QUERIES, self.length + 1)
+        count = len(prefixes)
+        factors[:count, :length] = factor * prefixes
+        factors[:, length] = 1
 
         def compare(part: slice) -> None:
             for first in range(part.start, part.stop, TILES_AT_A_TIME):
                 end = min(first + TILES_AT_A_TIME, part.stop)
-                tiles = self._float_tiles(first * width, end * width)
+                first_row = first * width
+                end_row = end * width
+                tiles = self._float_tiles(first_row, end_row)
                 for group, group_room in zip(groups, room, strict=True):
-                    np.matmul(group, tiles, out=group_room[first:end])
+                    products = group_room[first:end]
+                    np.matmul(group, tiles, out=products)
 
-        in_threads(compare, row_parts(tile_count, self._numbers.size))
+        parts = row_parts(tile_count, self._numbers.size)
+        in_threads(compare, parts)
 
     def bounds_in(self, room: FloatsF32, number: int, query: ProjectedRows) -> Bounds:
         """Return the bounds of one of many queries, whose own numbers are not rounded."""
         group, position = divmod(number, GROUPED_QUERIES)
-        lowest = room[group, :, position].reshape(-1)
+        tiles = room[group, :, position]
+        padded = tiles.reshape(-1)
         count = len(self._squares)
-        return Bounds(lowest[:count], self.error_of_rows(query))
+        lowest = padded[:count]
+        error = self.error_of_rows(query)
+        return Bounds(lowest, error)
 
     def _float_tiles(self, first: int, end: int) -> FloatsF32:
         """Return rows in tiles, one in each column, float32 ``[t, length + 1, width]``.
@@ -232,23 +246,28 @@ class ShortPrefix:
         Missing rows are infinitely far.
         """
         width = self._tile_width
-        tile_count = (end - first) // width
-        tiles = np.zeros((tile_count, self.length + 1, width), np.float32)
+        length = self.length
         numbers = self._numbers[first:end]
         squares = self._squares[first:end]
-        missing = end - first - len(numbers)
+        row_count = end - first
+        missing = row_count - len(numbers)
         if missing:
             numbers = np.pad(numbers, ((0, missing), (0, 0)))
             squares = np.pad(squares, (0, missing), constant_values=np.inf)
-        rows = numbers.reshape(tile_count, width, self.length)
-        tiles[:, : self.length] = rows.transpose(0, 2, 1)
-        tiles[:, self.length] = squares.reshape(tile_count, width)
+
+        tile_count = row_count // width
+        shape = (tile_count, length + 1, width)
+        tiles = np.empty(shape, np.float32)
+        rows = numbers.reshape(tile_count, width, length)
+        tiles[:, :length] = rows.transpose(0, 2, 1)
+        tiles[:, length] = squares.reshape(tile_count, width)
         return tiles
 
     def error_of_rows(self, query: ProjectedRows) -> float:
         """Return the error of a bound that the rounding of the rows causes."""
-        query_length = _longest(query.prefixes(self.length))
-        return 2 * query_length * self._max_loss
+        prefixes = query.prefixes(self.length)
+        product_error = _longest(prefixes) * self._max_loss
+        return 2 * product_error
 
     def _scratch_numbers(self) -> FloatsF32:
         """Return memory for a bound of each row, the same for each call of a thread.
@@ -293,12 +312,13 @@ class LongPrefix:
         self._rows[part] = halves
         self._squares[part] = rows.squares
         self._max_loss = max(self._max_loss, loss)
-        self._max_length = max(self._max_length, _longest(prefixes))
+        longest = _longest(prefixes)
+        self._max_length = max(self._max_length, longest)
 
     def bounds(self, query: ProjectedRows, places: Places) -> Bounds:
         """Compare one query with the rows at some places."""
         prefixes = query.prefixes(self.length)
-        largest = float(np.abs(prefixes).max())
+        largest = _largest_number(prefixes)
         query_factor = _float16_factor(largest)
         halves, query_loss = _to_float16(prefixes, query_factor)
         lowest = products_of_part(halves[0], self._rows[places])
@@ -325,7 +345,8 @@ def project(axes: PrincipalAxes, rows: VectorsF32, max_square: float) -> Project
 def relative_rounding(dim: int) -> float:
     """Return the relative rounding error of a sum of dim numbers in float32, rounded up."""
     steps = 32 * np.sqrt(dim)
-    return float(steps * FLOAT32_STEP)
+    rounding = steps * FLOAT32_STEP
+    return float(rounding)
 
 
 def _to_int8(prefixes: VectorsF32, scale: float) -> tuple[VectorsInt8, float]:
@@ -359,8 +380,14 @@ def _float16_factor(largest: float) -> float:
     return float(2.0**exponent)
 
 
+def _largest_number(rows: VectorsF32) -> float:
+    magnitudes = np.abs(rows)
+    return float(magnitudes.max())
+
+
 def _longest(rows: VectorsF32) -> float:
     """Return the length of the longest row, rounded up."""
     squares = np.einsum("nd,nd->n", rows, rows)
-    largest = float(squares.max(initial=0))
-    return 1.001 * float(np.sqrt(largest))
+    largest = squares.max(initial=0)
+    length = float(np.sqrt(largest))
+    return 1.001 * length

@@ -11,11 +11,11 @@ from lookalike.vectors.products import products_of_part
 __all__ = ["PrincipalAxes"]
 
 # Rows that the axes are found on. More rows hardly change them.
-_SAMPLE_ROWS = 1 << 12
+_AXIS_SAMPLE_ROWS = 1 << 12
 # Each round of the power iteration brings the axes closer to the principal ones. They need not be
 # exact: any directions at right angles give correct bounds.
-_ROUNDS = 3
-_SEED = 0
+_POWER_ROUNDS = 3
+_AXES_SEED = 0
 
 
 class PrincipalAxes:
@@ -46,13 +46,15 @@ class PrincipalAxes:
         count
             The number of axes, at most dim.
         """
-        generator = np.random.default_rng(_SEED)
+        generator = np.random.default_rng(_AXES_SEED)
         row_count, dim = rows.shape
-        sample_count = min(row_count, _SAMPLE_ROWS)
+        sample_count = min(row_count, _AXIS_SAMPLE_ROWS)
         places = generator.choice(row_count, sample_count, replace=False)
-        sample = to_float32(rows[places])
+        sampled = rows[places]
+        sample = to_float32(sampled)
         # The largest number is 1, so that no square overflows. The directions stay the same.
-        largest = np.abs(sample).max(initial=0)
+        magnitudes = np.abs(sample)
+        largest = magnitudes.max(initial=0)
         scale = largest if largest > 0 else np.float32(1)
         sample /= scale
         mean = sample.mean(axis=0)
@@ -60,7 +62,7 @@ class PrincipalAxes:
 
         start = generator.normal(size=(dim, count))
         directions = _orthonormal(start)
-        for _ in range(_ROUNDS):
+        for _ in range(_POWER_ROUNDS):
             projected = sample @ directions
             spread = sample.T @ projected
             directions = _orthonormal(spread)
@@ -71,14 +73,17 @@ class PrincipalAxes:
         covariance_f64 = covariance.astype(np.float64)
         _, rotation = np.linalg.eigh(covariance_f64)
         widest_first = rotation[:, ::-1]
-        turned = _orthonormal(directions @ widest_first)
-        return cls(mean * scale, turned)
+        turned = directions @ widest_first
+        axes = _orthonormal(turned)
+        true_mean = mean * scale
+        return cls(true_mean, axes)
 
     def project(self, centered: VectorsF32) -> VectorsF32:
         """Return the coordinates of centered rows along the axes, float32 ``[n, count]``."""
         if len(centered) == 1:
             # Quicker than the threads of a matrix product start.
-            return products_of_part(centered[0], self._rows)[np.newaxis]
+            products = products_of_part(centered[0], self._rows)
+            return products[np.newaxis]
         coordinates: VectorsF32 = centered @ self.axes
         return coordinates
 

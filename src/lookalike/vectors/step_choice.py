@@ -34,9 +34,9 @@ SCAN_OVERHEAD = 96
 GATHER_OVERHEAD = 2500
 # Pruning in steps has to take less than this share of one scan of all numbers in int8.
 MOST_COST = 0.7
-_SEED = 0
+_TRIAL_SEED = 0
 
-Counts = npt.NDArray[np.float64]
+RowCounts = npt.NDArray[np.float64]
 SearchMany = Callable[[VectorsF16, int], tuple[Ids, Distances]]
 
 
@@ -85,7 +85,7 @@ class _Trial:
         axes: PrincipalAxes,
     ) -> None:
         row_count, dim = vectors.shape
-        generator = np.random.default_rng(_SEED)
+        generator = np.random.default_rng(_TRIAL_SEED)
         sample_count = min(row_count, TRIAL_ROWS)
         places = generator.choice(row_count, sample_count, replace=False)
         sample = vectors[places]
@@ -114,7 +114,8 @@ class _Trial:
     def first_step(self, length: int) -> FirstStep:
         """Return a first step that reads prefixes of a length."""
         prefixes = self._rows.prefixes(length)
-        return FirstStep(length, _largest(prefixes))
+        largest = _largest(prefixes)
+        return FirstStep(length, largest)
 
     def cost(self, first_step: FirstStep) -> float:
         """Return the bytes that a search reads, with the time that each row takes as bytes."""
@@ -135,13 +136,13 @@ class _Trial:
         costs = np.where(succeeds, steps, complete)
         return float(costs.mean())
 
-    def _count(self, lowest_of_queries: Iterable[npt.NDArray[np.float32]]) -> Counts:
+    def _count(self, lowest_of_queries: Iterable[npt.NDArray[np.float32]]) -> RowCounts:
         """Return the number of all rows that are left for each query, as the sample has it."""
         sample_count = len(self._rows.squares)
         pairs = zip(lowest_of_queries, self._limits, strict=True)
         counts = [np.count_nonzero(lowest <= limit) for lowest, limit in pairs]
         scale = self._row_count / sample_count
-        scaled: Counts = scale * np.array(counts)
+        scaled: RowCounts = scale * np.array(counts)
         return scaled
 
 

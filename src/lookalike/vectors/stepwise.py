@@ -157,12 +157,16 @@ class StepwisePruner:
             for number in numbers:
                 one = projected.row(number)
                 bounds = self._short.bounds_in(room, number, one)
-                pruned.append(self._prune(queries[number], one, bounds, k, None))
+                query = queries[number]
+                left = self._prune(query, one, bounds, k, None)
+                pruned.append(left)
             return pruned
 
         count = len(queries)
         middle = count // 2
-        halves = [range(middle), range(middle, count)]
+        first_half = range(middle)
+        second_half = range(middle, count)
+        halves = [first_half, second_half]
         first, second = in_threads(prune, halves)
         return first + second
 
@@ -185,33 +189,43 @@ class StepwisePruner:
         left = bounds.within(limit)
         if places is not None:
             left = places[left]
-        if len(left) > len(bounds.lowest) // FIRST_STEP_SHARE:
+        row_count = len(bounds.lowest)
+        most_rows = row_count // FIRST_STEP_SHARE
+        if len(left) > most_rows:
             return None
 
         # Second step.
         long_bounds = self._long.bounds(projected, left)
-        return left[long_bounds.within(limit)]
+        positions = long_bounds.within(limit)
+        return left[positions]
 
     def _kth_square(self, query: VectorsF32, places: Places, k: int) -> float:
         """Return the square of the k-th smallest distance of some rows, rounded up."""
-        differences = to_float32(self._vectors[places])
+        rows = self._vectors[places]
+        differences = to_float32(rows)
         differences -= query
         squares = np.einsum("nd,nd->n", differences, differences)
         last = k - 1
-        kth = float(np.partition(squares, last)[last])
-        return kth * (1 + relative_rounding(len(query)))
+        partitioned = np.partition(squares, last)
+        kth = float(partitioned[last])
+        rounding = relative_rounding(len(query))
+        return kth * (1 + rounding)
 
     def _project_queries(self, queries: VectorsF32) -> ProjectedRows:
         squares = np.einsum("nd,nd->n", queries, queries)
         largest = float(squares.max())
-        return project(self._axes, queries, self._max_square + largest)
+        max_square = self._max_square + largest
+        return project(self._axes, queries, max_square)
 
 
 def long_length(dim: int) -> int:
     """Return the length of the prefix in the second step."""
     share = int(LONG_SHARE * dim)
-    least = min(LEAST_LONG, 3 * dim // 8)
-    return min(max(share, least), MOST_LONG)
+    # Never more than three eighths.
+    most_of_short = 3 * dim // 8
+    least = min(LEAST_LONG, most_of_short)
+    length = max(share, least)
+    return min(length, MOST_LONG)
 
 
 def axis_count(dim: int) -> int:
@@ -222,7 +236,9 @@ def axis_count(dim: int) -> int:
 def pruning_limit(kth_square: float, query: ProjectedRows) -> float:
     """Return the largest lower bound of a row among the nearest, up to the prefix's error."""
     # Bounds lack the square of the query's length.
-    return kth_square - float(query.squares[0]) + query.slack
+    query_square = float(query.squares[0])
+    difference = kth_square - query_square
+    return difference + query.slack
 
 
 def _promising(lowest: FloatsF32, count: int) -> Places:
@@ -231,13 +247,18 @@ def _promising(lowest: FloatsF32, count: int) -> Places:
     if count >= row_count:
         return np.arange(row_count)
     depth = row_count // GROUPS
+    last = count - 1
     if depth < 2 or count > GROUPS // 4:
-        return np.argpartition(lowest, count - 1)[:count]
+        partitioned = np.argpartition(lowest, last)
+        return partitioned[:count]
 
     # Of the groups with the smallest minima, the row of each.
-    grouped = lowest[: depth * GROUPS].reshape(depth, GROUPS)
+    grouped_count = depth * GROUPS
+    grouped = lowest[:grouped_count].reshape(depth, GROUPS)
     minima = grouped.min(axis=0)
-    groups = np.argpartition(minima, count - 1)[:count]
-    rows = grouped[:, groups].argmin(axis=0)
+    partitioned = np.argpartition(minima, last)
+    groups = partitioned[:count]
+    candidates = grouped[:, groups]
+    rows = candidates.argmin(axis=0)
     places: Places = rows * GROUPS + groups
     return places
