@@ -30,7 +30,7 @@ __all__ = [
 ]
 
 VectorsInt8 = npt.NDArray[np.int8]
-Answer = TypeVar("Answer")
+Returned = TypeVar("Returned")
 Work = TypeVar("Work")
 
 # Rows that are converted to float32 at a time. A product of many queries with them still runs at
@@ -200,7 +200,7 @@ def row_parts(count: int, numbers: int) -> list[slice]:
     return [slice(first, end) for first, end in pairs]
 
 
-def in_threads(work: Callable[[Work], Answer], parts: list[Work]) -> list[Answer]:
+def in_threads(work: Callable[[Work], Returned], parts: list[Work]) -> list[Returned]:
     """Return the result of each part. The calling thread does the first one."""
     first, *others = parts
     threads = _threads()
