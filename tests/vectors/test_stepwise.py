@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import threading
 
 import numpy as np
@@ -171,7 +173,7 @@ def test_steps_are_prepared_in_the_background_after_some_searches(monkeypatch):
     monkeypatch.setattr(exact, "MIN_NUMBERS_FOR_STEPS", 1)
     prepared = threading.Event()
     monkeypatch.setattr(
-        exact, "fit_pruner", lambda *_: prepared.set() or pruner_of(vectors, 12)
+        step_choice, "fit_pruner", lambda *_: prepared.set() or pruner_of(vectors, 12)
     )
     vectors = spread(np.random.default_rng(5), 500).astype(np.float16)
     index = ExactIndex(np.arange(500), vectors)
@@ -185,6 +187,20 @@ def test_steps_are_prepared_in_the_background_after_some_searches(monkeypatch):
     assert index.search(vectors[3], 1)[0].tolist() == [3]
 
 
+def test_searching_a_few_times_imports_no_steps():
+    code = """if True:
+        import sys
+        import numpy as np
+        from lookalike.vectors.exact import ExactIndex
+        index = ExactIndex(np.arange(9), np.eye(9, dtype=np.float16))
+        for _ in range(3):
+            index.search(np.ones(9, np.float16), 2)
+        assert "lookalike.vectors.step_choice" not in sys.modules
+        assert "lookalike.vectors.stepwise" not in sys.modules
+    """
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
 def test_a_pruner_that_fails_too_often_is_dropped(monkeypatch):
     """An outlier that the trial does not see can make bounds useless; the int8 copy still helps."""
     monkeypatch.setattr(exact, "MIN_NUMBERS_TO_PRUNE", 1)
@@ -192,7 +208,9 @@ def test_a_pruner_that_fails_too_often_is_dropped(monkeypatch):
     vectors = spread(random, 500).astype(np.float16)
     vectors[0] = 60000
     index = ExactIndex(np.arange(500), vectors)
-    monkeypatch.setattr(exact, "fit_pruner", lambda *_: pruner_of(vectors, 12, 0.5))
+    monkeypatch.setattr(
+        step_choice, "fit_pruner", lambda *_: pruner_of(vectors, 12, 0.5)
+    )
     assert index.prepare_steps()
     for _ in range(exact.PRUNING_BUDGET + 3):
         found, _ = index.search(vectors[9], 4)

@@ -8,6 +8,7 @@ often replaces the copy by steps, which read a tenth of it.
 from __future__ import annotations
 
 import threading
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
@@ -21,8 +22,9 @@ from lookalike.vectors.products import (
     row_tiles,
     smallest,
 )
-from lookalike.vectors.step_choice import fit_pruner
-from lookalike.vectors.stepwise import StepwisePruner
+
+if TYPE_CHECKING:
+    from lookalike.vectors.stepwise import StepwisePruner
 
 __all__ = ["ExactIndex"]
 
@@ -234,6 +236,9 @@ class ExactIndex:
         It takes about as long as a few hundred searches, which go on meanwhile. An index does this
         by itself in the background, after some searches.
         """
+        # A command that searches a few times does not wait for this import.
+        from lookalike.vectors.step_choice import fit_pruner
+
         with self._steps_lock:
             if self._pruner is not None:
                 return True
