@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import signal
-import subprocess
 import threading
 from collections.abc import Callable
 
-from command import COMMAND
+from forked import start_python
 from objects_server import FaultProxy, Request
 
 
@@ -26,15 +26,15 @@ def interrupt_at(
             released.wait()
 
     proxy.fail = hold
-    command = [*COMMAND, *map(str, arguments)]
-    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
-    try:
-        assert is_waiting.wait(timeout=60)
-        process.send_signal(signal.SIGINT)
-        # Requests wait for an answer for two minutes.
-        _, errors = process.communicate(timeout=60)
-    finally:
-        released.set()
-        proxy.fail = lambda *_: None
+    words = ["-m", "lookalike", *map(str, arguments)]
+    with start_python(words, env=os.environ) as process:
+        try:
+            assert is_waiting.wait(timeout=60)
+            process.send_signal(signal.SIGINT)
+            # Requests wait for an answer for two minutes.
+            _, errors = process.communicate(timeout=60)
+        finally:
+            released.set()
+            proxy.fail = lambda *_: None
     assert process.returncode == 130
     assert "Interrupted. Committed work is kept." in errors

@@ -34,7 +34,8 @@ def cluster(tmp_path_factory) -> Iterator:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             nodes = Cluster()
-            nodes.add_node(include_dashboard=False, **options)
+            without = {"include_dashboard": False, "include_log_monitor": False}
+            nodes.add_node(**without, no_monitor=True, **options)
             for _ in range(2):
                 nodes.add_node(wait=False, **options)
             nodes.wait_for_nodes()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
 import subprocess
 import sys
 import threading
@@ -16,8 +17,8 @@ import pytest
 
 import lookalike
 import made
-from command import COMMAND
 from command import lookalike as command
+from forked import start_python
 from interruption import interrupt_at
 from lookalike.errors import BusyError, CollectionError, InputError, ReadOnlyError
 from lookalike.indexing.run import IndexSettings
@@ -219,11 +220,12 @@ def test_two_processes_index_the_same_images_once_each(place, tmp_path):
         color = (number * 10, 255 - number * 10, number)
         (folder / f"{number}.jpg").write_bytes(made.picture(color))
     (folder / "broken.jpg").write_bytes(b"no image")
-    words = ["index", folder, "-c", place, "--model", "pixels"]
-    command = [*COMMAND, *map(str, words)]
-    processes = [subprocess.Popen(command, stderr=subprocess.PIPE) for _ in range(2)]
+    words = ["-m", "lookalike", "index", folder, "-c", place, "--model", "pixels"]
+    command = [*map(str, words)]
+    processes = [start_python(command, env=os.environ) for _ in range(2)]
     for process in processes:
-        _, errors = process.communicate(timeout=120)
+        with process:
+            _, errors = process.communicate(timeout=120)
         assert process.returncode == 0, errors
     table = Table.open(place)
     uris = table.lance_dataset.to_table(columns=["uri"])["uri"].to_pylist()

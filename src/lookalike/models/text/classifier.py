@@ -278,9 +278,11 @@ def _halve(group: VectorsF32, mean: VectorsF32) -> list[VectorsF32]:
     """Return a group in two parts, or in one where its rows are all alike."""
     # Begin with the sides of the direction in which the rows differ most.
     centered = group - mean
-    _, _, axes = np.linalg.svd(centered, full_matrices=False)
-    axis = axes[0]
-    along = centered @ axis
+    # The last eigenvector of the products holds the places of the rows along this direction, as a
+    # singular value decomposition does, in a small part of its time.
+    products = centered @ centered.T
+    _, eigenvectors = np.linalg.eigh(products)
+    along = eigenvectors[:, -1]
     parts = _parts(group, along > 0)
     for _ in range(_MAX_ROUNDS):
         if len(parts) < 2:
