@@ -31,30 +31,31 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 # Files that take longest. They start first, so that no worker is left with one at the end.
 LONGEST_FILES = [
     "test_benchmarks.py",
-    "server/page/test_results.py",
-    "server/page/test_accessibility.py",
-    "test_docs.py",
-    "server/page/test_page_problems.py",
     "cluster/test_ray.py",
-    "projection/test_map.py",
-    "server/test_schema.py",
-    "e2e/test_demo.py",
-    "server/page/test_map_view.py",
+    "test_docs.py",
+    "server/page/test_results.py",
+    "store/test_object_location.py",
+    "server/page/test_accessibility.py",
     "trust/test_torture.py",
-    "maintenance/test_optimize.py",
-    "trust/test_disk.py",
+    "server/page/test_page_problems.py",
     "server/page/test_begin.py",
+    "server/test_schema.py",
+    "projection/test_map.py",
+    "e2e/test_demo.py",
+    "maintenance/test_optimize.py",
+    "server/page/test_map_view.py",
+    "imaging/test_color.py",
     "server/page/test_start_view.py",
+    "trust/test_disk.py",
     "e2e/test_cli.py",
     "store/test_ann.py",
-    "store/test_object_location.py",
+    "e2e/test_photographs.py",
     "maintenance/test_backup.py",
     "trust/test_concurrency.py",
     "trust/test_bad_images.py",
-    "imaging/test_color.py",
     "imaging/test_decode_small.py",
-    "e2e/test_photographs.py",
     "e2e/test_evaluation.py",
+    "server/test_serving.py",
     "server/test_jobs.py",
     "e2e/test_map_page.py",
     "models/test_inception_v3.py",
@@ -64,7 +65,6 @@ LONGEST_FILES = [
     "server/page/test_health_view.py",
     "server/page/test_sign_in.py",
     "models/test_calibration.py",
-    "store/test_upkeep.py",
 ]
 
 SLOW_FIXTURES = {"browser", "photographs", "caltech", "store_endpoint"}
@@ -239,6 +239,24 @@ def sample(build_once) -> Path:
     from lookalike.datasets.sample import write_sample
 
     return build_once("sample", lambda folder: write_sample(folder, per_class=5))
+
+
+@pytest.fixture(scope="session")
+def sample_in_float(sample, build_once) -> Path:
+    """A collection of the drawn sample in a float32 feature Space and in pixel space. Read-only."""
+    models = ["efficientnet-lite0", "pixels"]
+    return build_once(
+        "sample-in-float", lambda path: lookalike.index(sample, path, models=models)
+    )
+
+
+@pytest.fixture(scope="session")
+def sample_in_int8(sample, build_once) -> Path:
+    """A collection of the drawn sample in an int8 feature Space and in pixel space. Read-only."""
+    models = ["efficientnet-lite0-int8", "pixels"]
+    return build_once(
+        "sample-in-int8", lambda path: lookalike.index(sample, path, models=models)
+    )
 
 
 @pytest.fixture(scope="session")

@@ -14,19 +14,10 @@ from lookalike.datasets import sample as drawing
 
 
 @pytest.fixture(scope="module")
-def indexed(sample, tmp_path_factory):
+def indexed(sample_in_float, tmp_path_factory):
+    """A copy, which tests may map."""
     path = tmp_path_factory.mktemp("studies") / "collection"
-    lookalike(
-        "index",
-        sample,
-        "-c",
-        path,
-        "--model",
-        "efficientnet-lite0",
-        "--model",
-        "pixels",
-    )
-    return path
+    return shutil.copytree(sample_in_float, path)
 
 
 @pytest.mark.slow
@@ -224,5 +215,11 @@ def test_dataset_errors_name_a_remedy(eight_per_class, tmp_path):
         "dataset", "sample", "--to", tmp_path, "--classes", "cat", status=2
     )
     assert "Leave out --from and --classes" in drawn.stderr
-    share = lookalike("dataset", "sample", "--to", tmp_path, "--test", "2", status=2)
-    assert "share above 0 and below 1" in share.stderr
+    for name in ("sample", "caltech101"):
+        folder = tmp_path / name
+        words = ("dataset", name, "--to", folder)
+        for option, value in (("--test", "2"), ("--seed", "-1")):
+            refused = lookalike(*words, option, value, status=2)
+            assert "share above 0 and below 1, and a seed" in refused.stderr
+            # Nothing was drawn or downloaded first.
+            assert not folder.exists()

@@ -62,10 +62,8 @@ class MiddleQuery:
 
 
 @pytest.fixture(scope="module")
-def collection(sample, tmp_path_factory):
-    path = tmp_path_factory.mktemp("extension") / "c"
-    lookalike.index(sample, path, models=["efficientnet-lite0-int8", "pixels"])
-    return lookalike.Collection.open(path)
+def collection(sample_in_int8):
+    return lookalike.Collection.open(sample_in_int8)
 
 
 @pytest.fixture

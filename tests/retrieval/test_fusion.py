@@ -19,10 +19,8 @@ SPACES = ["efficientnet-lite0-int8", "pixels"]
 
 
 @pytest.fixture(scope="module")
-def path(sample, tmp_path_factory):
-    folder = tmp_path_factory.mktemp("fusion") / "c"
-    lookalike.index(sample, folder, models=SPACES)
-    return folder
+def path(sample_in_int8):
+    return sample_in_int8
 
 
 def reference(collection, query, k):

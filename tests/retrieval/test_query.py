@@ -18,10 +18,8 @@ from lookalike.types import DEFAULT_GAMMA
 
 
 @pytest.fixture(scope="module")
-def collection(sample, tmp_path_factory):
-    path = tmp_path_factory.mktemp("examples") / "c"
-    lookalike.index(sample, path, models=["efficientnet-lite0", "pixels"])
-    return Collection.open(path)
+def collection(sample_in_float):
+    return Collection.open(sample_in_float)
 
 
 @pytest.fixture(scope="module")

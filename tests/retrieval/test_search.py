@@ -27,10 +27,8 @@ from lookalike.models.registry import resolve
 
 
 @pytest.fixture(scope="module")
-def collection(sample, tmp_path_factory):
-    path = tmp_path_factory.mktemp("searched") / "c"
-    lookalike.index(sample, path, models=["efficientnet-lite0", "pixels"])
-    return Collection.open(path)
+def collection(sample_in_float):
+    return Collection.open(sample_in_float)
 
 
 @pytest.fixture(scope="module")

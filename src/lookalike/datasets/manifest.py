@@ -20,7 +20,7 @@ from lookalike.io.files import atomic_write
 from lookalike.io.tables import read_table
 from lookalike.sources import resolve_uri
 
-__all__ = ["SCHEMA", "read_manifest", "stratify", "write_manifest"]
+__all__ = ["SCHEMA", "check_split", "read_manifest", "stratify", "write_manifest"]
 
 SCHEMA = pa.schema(
     [pa.field(name, pa.string(), nullable=False) for name in ("uri", "label", "split")]
@@ -28,6 +28,15 @@ SCHEMA = pa.schema(
 _NULLABLE_SCHEMA = pa.schema([field.with_nullable(True) for field in SCHEMA])
 _SPLITS = ("train", "test")
 _ROWS_PER_BATCH = 1 << 12
+
+
+def check_split(test: float, seed: int) -> None:
+    """Raise InputError if the share of test images or the seed is out of range."""
+    if not 0 < test < 1 or seed < 0:
+        raise InputError(
+            f"test = {test}, seed = {seed} cannot be used. "
+            "Give a share above 0 and below 1, and a seed of 0 or more."
+        )
 
 
 def stratify(
@@ -58,12 +67,7 @@ def stratify(
     InputError
         If the share or seed is out of range.
     """
-    if not 0 < test < 1 or seed < 0:
-        raise InputError(
-            f"test = {test}, seed = {seed} cannot be used. "
-            "Give a share above 0 and below 1, and a seed of 0 or more."
-        )
-
+    check_split(test, seed)
     rows = []
     for label, images in classes.items():
         count = len(images)

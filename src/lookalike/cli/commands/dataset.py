@@ -71,8 +71,10 @@ def dataset_command(
 
     The split is written as a manifest, in CSV and in Parquet.
     """
-    from lookalike.datasets.manifest import write_manifest
+    from lookalike.datasets.manifest import check_split, write_manifest
 
+    # Before images are drawn or downloaded.
+    check_split(test, seed)
     folder = target or Path(name)
     if name == "sample":
         if source is not None or classes != _DEFAULT_CLASSES:
