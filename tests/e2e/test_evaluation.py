@@ -80,24 +80,24 @@ def test_three_spaces_are_compared_with_the_first(sample, tmp_path):
 
 
 @pytest.fixture
-def eight_per_class(monkeypatch):
-    """Let ``dataset sample`` draw eight images of each class."""
+def four_per_class(monkeypatch):
+    """Let ``dataset sample`` draw four images of each class."""
     monkeypatch.setattr(
-        drawing, "write_sample", partial(drawing.write_sample, per_class=8)
+        drawing, "write_sample", partial(drawing.write_sample, per_class=4)
     )
 
 
 @pytest.mark.slow
-def test_evaluate_with_a_split_queries_the_test_images(eight_per_class, tmp_path):
+def test_evaluate_with_a_split_queries_the_test_images(four_per_class, tmp_path):
     made = lookalike_json(
         "dataset", "sample", "--to", tmp_path / "data", "--test", 0.25
     )
-    assert (made["train"], made["test"]) == (54, 18)
+    assert (made["train"], made["test"]) == (27, 9)
     lookalike("index", made["root"], "-c", tmp_path / "c", "--model", "pixels")
     (space,) = lookalike_json(
         "evaluate", "-c", tmp_path / "c", "--split", made["manifest"][0]
     )["spaces"]
-    assert (space["queries"], space["gallery"]) == (18, 54)
+    assert (space["queries"], space["gallery"]) == (9, 27)
 
 
 def test_evaluate_without_labels_says_how_to_label(sample, tmp_path):
@@ -196,7 +196,7 @@ def test_dataset_from_a_copy_makes_a_stratified_manifest(photographs, tmp_path):
 
 
 @pytest.mark.slow
-def test_dataset_errors_name_a_remedy(eight_per_class, tmp_path):
+def test_dataset_errors_name_a_remedy(four_per_class, tmp_path):
     wrong = lookalike(
         "dataset", "caltech101", "--classes", "butterfy", "--to", tmp_path, status=2
     )
