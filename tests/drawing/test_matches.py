@@ -17,7 +17,7 @@ from lookalike.drawing.style import MUTED
 from lookalike.errors import InputError
 from lookalike.models.registry import resolve
 from lookalike.store.table import Table
-from lookalike.types import Matches
+from lookalike.types import AnswerConfidence, Matches
 
 COUNT = 12
 SMALL = replace(resolve("pixels"), name="small", size=(8, 8), dim=192)
@@ -312,6 +312,7 @@ def has_thick_line(page: np.ndarray, color: str) -> bool:
 def test_dashed_line_is_where_likeness_ends(collection, query, tmp_path, alike):
     matches = answer(collection, query, 7)
     confidences = np.where(np.arange(7) < alike, 0.5, 0.01)
-    marked = replace(matches, confidences=confidences)
+    best = AnswerConfidence(0.5, 0.1, hidden=0, rows=9, version=1, added=0, removed=0)
+    marked = replace(matches, confidences=confidences, answer=best)
     page = pixels(draw_matches(query, [marked], collection, tmp_path / "out.png"))
     assert has_thick_line(page, MUTED) == (alike in {2, 5})

@@ -237,7 +237,7 @@ def test_a_column_follows_a_number_sign(bucket):
 def test_errors_say_what_to_do(object_store, monkeypatch):
     with pytest.raises(SourceError, match="NoSuchBucket"):
         open_source(["s3://no-such-bucket/a.tar"])
-    monkeypatch.setitem(sys.modules, "obstore.store", None)
+    monkeypatch.setitem(sys.modules, "obstore", None)
     stores._cached_store.cache_clear()
     with pytest.raises(SourceError, match=r"pip install 'lookalike\[cloud\]'"):
         open_source([object_store.uri("a.parquet")])

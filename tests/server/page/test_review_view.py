@@ -83,7 +83,7 @@ def test_the_view_fits_a_phone_and_says_what_is_missing(open_page, doubted):
         job = doubted.api.post("jobs", json={"kind": "review", "collection": name})
         doubted.api.get(f"jobs/{job.json()['id']}/events")
     address = "#review?collection=two"
-    page = open_page(address, live=doubted, color_scheme="dark")
+    page = open_page(address, live=doubted)
     expect(page.locator(".note").first).to_contain_text(
         "from 10 images on; there are 2"
     )
@@ -97,9 +97,7 @@ def test_the_view_fits_a_phone_and_says_what_is_missing(open_page, doubted):
         for width in (390, 320):
             page.set_viewport_size({"width": width, "height": 700})
             assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
-        assert serious(page, "dark") == []
-    page.emulate_media(color_scheme="light")
-    assert serious(page, "light") == []
+        assert serious(page) == []
     until(
         page,
         "[...document.querySelectorAll('.cards img')].every((i) => i.naturalWidth)",
@@ -108,7 +106,7 @@ def test_the_view_fits_a_phone_and_says_what_is_missing(open_page, doubted):
 
 def test_a_space_is_learned_and_then_offered(open_page, doubted):
     # The labels of the drawn sample have five images each.
-    page = open_page("#health", live=doubted, color_scheme="dark")
+    page = open_page("#health", live=doubted)
     section = page.get_by_label("Learn from labels")
     expect(section).to_contain_text("It needs two labels with 6 different images each.")
 
@@ -119,7 +117,7 @@ def test_a_space_is_learned_and_then_offered(open_page, doubted):
     expect(section.locator("article")).to_contain_text("New images of these labels")
     page.set_viewport_size({"width": 320, "height": 700})
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
-    assert serious(page, "dark") == []
+    assert serious(page) == []
 
     section.get_by_role("button", name="Search in").click()
     page.evaluate("location.hash += '&positive=3'")
