@@ -55,6 +55,8 @@ class ProcessTree:
         self._thread = threading.Thread(target=self._sample)
 
     def __enter__(self) -> Self:
+        # The first sample is taken here: the thread may start after the work has ended.
+        self._take_sample()
         self._thread.start()
         return self
 
@@ -77,13 +79,16 @@ class ProcessTree:
 
     def _sample(self) -> None:
         while not self._ended.wait(SAMPLE_INTERVAL_S):
-            total = 0
-            for process in self._processes():
-                try:
-                    total += process.memory_info().rss
-                except psutil.NoSuchProcess:
-                    continue
-            self.peak = max(self.peak, total)
+            self._take_sample()
+
+    def _take_sample(self) -> None:
+        total = 0
+        for process in self._processes():
+            try:
+                total += process.memory_info().rss
+            except psutil.NoSuchProcess:
+                continue
+        self.peak = max(self.peak, total)
 
     def _processes(self) -> list[psutil.Process]:
         children = self._root.children(recursive=True)

@@ -305,6 +305,13 @@ def test_duplicates(bench, sample):
     assert all(0 <= share <= 1 for row in methods.values() for share in row)
     assert "Recall by edit" in result.output
 
+    result = bench("duplicates", *folders, "--rows", 12)
+    steps = [step for step, *_ in result.figures["cost"]]
+    assert steps[0] == "Reading thumbnails"
+    assert steps[-1] == "in all"
+    assert "12 images" in result.output
+    assert result.figures["peak_bytes"] > 0
+
 
 def test_review(bench, collection):
     options = ("--merge", "cat=car", "--rounds", 2, "--rows", 300)

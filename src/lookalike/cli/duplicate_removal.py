@@ -169,7 +169,10 @@ def print_runs(collection: Collection, *, as_json: bool) -> None:
 
 def _run_fields(run: Journal) -> dict[str, object]:
     uris = [entry.uri for entry in run.removed]
-    return {"run": run.run, "action": run.action, "bytes": run.bytes, "uris": uris}
+    fields: dict[str, object] = {"run": run.run, "action": run.action}
+    fields["bytes"] = run.bytes
+    fields["uris"] = uris
+    return fields
 
 
 def empty(collection: Collection, run: str | None, *, as_json: bool) -> None:

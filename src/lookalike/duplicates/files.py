@@ -169,7 +169,8 @@ def _has_deep_mode(arguments: object) -> bool:
     # Beside the layout there are numbers, such as the length of a row.
     values = arguments if isinstance(arguments, tuple) else (arguments,)
     names = [value for value in values if isinstance(value, str)]
-    return any(_DEEP_MODE.search(name) for name in names)
+    found = map(_DEEP_MODE.search, names)
+    return any(found)
 
 
 def _undecoded(image: Image.Image) -> Iterator[bytes]:

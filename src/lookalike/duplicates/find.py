@@ -148,8 +148,9 @@ class _Search:
             return grouping.groups_across()
 
         def compare_more(more: list[Pair]) -> dict[Pair, Comparison]:
-            as_array = np.array(more, np.intp).reshape(-1, 2)
-            return comparer.compare(as_array, self._report, gate=None)
+            as_array = np.array(more, np.intp)
+            pairs = as_array.reshape(-1, 2)
+            return comparer.compare(pairs, self._report, gate=None)
 
         return grouping.groups(compare_more)
 

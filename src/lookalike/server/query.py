@@ -173,7 +173,8 @@ async def run_query(
     await catch_up_with_query(state, body)
     request = embed_request(state, body, images, use)
     is_light = not heavy and not images
-    if is_light and _is_embedded(state, body):
+    searchers = [request.searcher, *request.others]
+    if is_light and _is_embedded(state, body, searchers):
         return await state.read_pool.run(request.use, [])
     result: QueryResult
     has_regions = any(
@@ -219,7 +220,8 @@ def embed_request(
             "The query has no positive example: positive is empty. Add at least one."
         )
         raise Problem(422, "Empty query", detail)
-    return EmbedRequest(images, searchers[0], resolve_and_use)
+    first, *others = searchers
+    return EmbedRequest(images, first, resolve_and_use, others)
 
 
 def _searchers_of(view: CollectionView, body: QueryBody) -> list[Searcher]:
@@ -411,11 +413,11 @@ def _has_region(example: ExampleBody) -> bool:
     return example.region is not None
 
 
-def _is_embedded(state: ServerState, body: QueryBody) -> bool:
+def _is_embedded(
+    state: ServerState, body: QueryBody, searchers: Sequence[Searcher]
+) -> bool:
     """Return whether the vectors of all examples are in memory or in the collection."""
     uploads = state.uploads
-    view = state.registry.view(body.collection)
-    searchers = _searchers_of(view, body)
     for example in (*body.positive, *body.negative):
         # Reading a text may load the weights that read it.
         if isinstance(example, TextExample) or _has_region(example):

@@ -57,11 +57,14 @@ class EmbedRequest:
         Encoded images, and the searcher of the Space.
     use
         Receives the uploads, embedded; its result is the result of the request.
+    others
+        The searchers of further Spaces, for which `use` embeds the images.
     """
 
     images: list[bytes]
     searcher: Searcher
     use: Callable[[list[Upload]], Any]
+    others: Sequence[Searcher] = ()
 
 
 @dataclass(frozen=True, slots=True, eq=False)

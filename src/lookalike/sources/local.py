@@ -184,7 +184,8 @@ class LocalSource:
         )
 
     def _new_walk(self) -> Walk:
-        return Walk(self.roots, hidden=self._hidden, exclude=self._exclude)
+        hidden, exclude = self._hidden, self._exclude
+        return Walk(self.roots, hidden=hidden, exclude=exclude)
 
     def _items(self, walk: Walk) -> Iterator[Item]:
         for path in self._files:

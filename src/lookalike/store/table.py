@@ -350,16 +350,16 @@ class Table(View):
                 schema = pa.schema(fields)
                 self._dataset.add_columns(schema)
 
-    def remove_tag_column(self) -> str | None:
-        """Remove the column of tags in one commit; return its name, or None without one."""
-        return self.transaction(self._remove_tag_column)
+    def remove_tag_column(self) -> None:
+        """Remove the column of tags, if there is one, in one commit."""
+        self.transaction(self._remove_tag_column)
 
-    def _remove_tag_column(self) -> str | None:
+    def _remove_tag_column(self) -> None:
         name = tag_column(self.metadata)
-        if name is not None:
-            with self._commit():
-                self._dataset.drop_columns([name])
-        return name
+        if name is None:
+            return
+        with self._commit():
+            self._dataset.drop_columns([name])
 
     # Rows
 

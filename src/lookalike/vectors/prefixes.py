@@ -36,6 +36,7 @@ __all__ = [
     "LongPrefix",
     "ProjectedRows",
     "ShortPrefix",
+    "largest_number",
     "project",
     "relative_rounding",
 ]
@@ -170,7 +171,7 @@ class ShortPrefix:
         The bounds are valid until the same thread asks again.
         """
         prefixes = query.prefixes(self.length)
-        largest = _largest_number(prefixes)
+        largest = largest_number(prefixes)
         query_scale = _int8_scale(largest)
         numbers, query_loss = _to_int8(prefixes, query_scale)
         lowest = self._scratch_numbers()
@@ -318,7 +319,7 @@ class LongPrefix:
     def bounds(self, query: ProjectedRows, places: Places) -> Bounds:
         """Compare one query with the rows at some places."""
         prefixes = query.prefixes(self.length)
-        largest = _largest_number(prefixes)
+        largest = largest_number(prefixes)
         query_factor = _float16_factor(largest)
         halves, query_loss = _to_float16(prefixes, query_factor)
         lowest = products_of_part(halves[0], self._rows[places])
@@ -380,9 +381,10 @@ def _float16_factor(largest: float) -> float:
     return float(2.0**exponent)
 
 
-def _largest_number(rows: VectorsF32) -> float:
+def largest_number(rows: VectorsF32) -> float:
+    """Return the largest of the absolute numbers; 0 of none."""
     magnitudes = np.abs(rows)
-    return float(magnitudes.max())
+    return float(magnitudes.max(initial=0))
 
 
 def _longest(rows: VectorsF32) -> float:

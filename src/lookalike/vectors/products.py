@@ -17,13 +17,11 @@ from lookalike.vectors.arithmetic import to_float32
 
 __all__ = [
     "FLOAT32_STEP",
-    "TILE_ROWS",
     "Int8Rows",
     "VectorsInt8",
     "dot_products",
     "in_threads",
     "products_of_part",
-    "round_to_int8",
     "row_parts",
     "row_tiles",
     "smallest",
@@ -68,14 +66,9 @@ class Int8Rows:
         self._max_loss = 0.0
         self._max_length = 0.0
 
-    @property
-    def nbytes(self) -> int:
-        """The bytes of memory."""
-        return self.numbers.nbytes + self.scales.nbytes
-
     def fill(self, part: slice, tile: VectorsF32) -> None:
         """Round some rows."""
-        numbers, scales, losses = round_to_int8(tile)
+        numbers, scales, losses = _round_to_int8(tile)
         self.numbers[part] = numbers
         self.scales[part] = scales
         largest_loss = float(losses.max(initial=0))
@@ -89,20 +82,16 @@ class Int8Rows:
 
     def round_query(self, query: VectorsF32) -> tuple[VectorsInt8, float, float]:
         """Return a query's numbers and scale, and the largest error of a product with it."""
-        numbers, scales, losses = round_to_int8(query[np.newaxis])
+        numbers, scales, losses = _round_to_int8(query[np.newaxis])
         query_loss = float(losses[0])
         query_error = (self._max_length + self._max_loss) * query_loss
-        error = self.row_error(query) + query_error
-        return numbers[0], float(scales[0]), error
-
-    def row_error(self, query: VectorsF32) -> float:
-        """Return the largest error of a product with a query that is not rounded itself."""
         query_square = np.dot(query, query)
         query_length = float(np.sqrt(query_square))
-        return query_length * self._max_loss
+        row_error = query_length * self._max_loss
+        return numbers[0], float(scales[0]), row_error + query_error
 
 
-def round_to_int8(
+def _round_to_int8(
     vectors: VectorsF32,
 ) -> tuple[VectorsInt8, npt.NDArray[np.float32], npt.NDArray[np.float32]]:
     """Round vectors to int8.

@@ -7,9 +7,9 @@ from collections.abc import Callable, Iterable
 import numpy as np
 import numpy.typing as npt
 
-from lookalike.types import Distances, Ids, VectorsF16, VectorsF32
+from lookalike.types import Distances, Ids, VectorsF16
 from lookalike.vectors.arithmetic import to_float32
-from lookalike.vectors.prefixes import LongPrefix, ShortPrefix, project
+from lookalike.vectors.prefixes import LongPrefix, ShortPrefix, largest_number, project
 from lookalike.vectors.principal_axes import PrincipalAxes
 from lookalike.vectors.stepwise import (
     FIRST_STEP_SHARE,
@@ -105,7 +105,7 @@ class _Trial:
         # Rows that the second step leaves.
         self._long_length = long_length(dim)
         every_row = np.arange(sample_count)
-        largest = _largest(self._rows.coordinates)
+        largest = largest_number(self._rows.coordinates)
         prefix = LongPrefix(sample_count, self._long_length, largest)
         prefix.fill(slice(0, sample_count), self._rows)
         bounds = (prefix.bounds(query, every_row) for query in self._queries)
@@ -114,7 +114,7 @@ class _Trial:
     def first_step(self, length: int) -> FirstStep:
         """Return a first step that reads prefixes of a length."""
         prefixes = self._rows.prefixes(length)
-        largest = _largest(prefixes)
+        largest = largest_number(prefixes)
         return FirstStep(length, largest)
 
     def cost(self, first_step: FirstStep) -> float:
@@ -144,8 +144,3 @@ class _Trial:
         scale = self._row_count / sample_count
         scaled: RowCounts = scale * np.array(counts)
         return scaled
-
-
-def _largest(numbers: VectorsF32) -> float:
-    magnitudes = np.abs(numbers)
-    return float(magnitudes.max(initial=0))
