@@ -19,6 +19,7 @@ from lookalike.retrieval.combination import combine_queries
 from lookalike.retrieval.confidence import StoredCalibrations, cut
 from lookalike.retrieval.contents import count_copies, first_of_each_content, hashes_of
 from lookalike.retrieval.loaded import SpaceVectors
+from lookalike.retrieval.match_rows import MatchRows
 from lookalike.retrieval.pages import append_rows, page_searches
 from lookalike.retrieval.query import QueryInput, WeightedQuery
 from lookalike.retrieval.ranking import (
@@ -99,6 +100,7 @@ class Searcher:
         self._vectors = SpaceVectors(view, self.space)
         self._calibrations = StoredCalibrations(view, self.space)
         self._texts = SpaceTexts(view, self.space)
+        self._match_rows = MatchRows(view)
         self.candidates = CandidateSearch(
             view, self.space, self._vectors, self.row_vectors
         )
@@ -481,15 +483,14 @@ class Searcher:
 
     def read_matches(self, found: Neighbors) -> Matches:
         """Return the matches of what `find` has found, with their uris and labels."""
-        with span("read matches"):
-            rows = self._view.take(found.ids, ["uri", "label"])
+        uris, labels = self._match_rows.read(found.ids)
         copies: list[int] | None = None
         if found.copies is not None:
             copies = found.copies.tolist()
         return Matches(
             ids=found.ids,
-            uris=rows["uri"].to_pylist(),
-            labels=rows["label"].to_pylist(),
+            uris=uris,
+            labels=labels,
             distances=found.distances,
             space=self.space,
             exact=found.recall is None,

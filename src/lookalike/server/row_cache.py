@@ -11,21 +11,20 @@ import pyarrow as pa
 
 from lookalike.sources import display_name
 from lookalike.store.names import labels_or_tags
+from lookalike.store.row_columns import load_columns
 from lookalike.store.schema import tag_column
 from lookalike.store.table import Table
-from lookalike.types import Ids
+from lookalike.types import Ids, Places
 
 __all__ = ["RowCache"]
 
 _COLUMNS = ["uri", "label", "width", "height", "size", "mtime_ns", "sha256"]
-_ID_NAME = "_rowid"
-_ID_FIELD = pa.field(_ID_NAME, pa.int64())
 # About 4 MB. Making a row from its columns takes ten times as long as finding it.
 _MAX_READY_ROWS = 4096
 
 
 class RowCache:
-    """Columns of one version of a table, looked up by row id.
+    """Columns of one version of a table, and the fields that responses show of a row.
 
     Attributes
     ----------
@@ -36,25 +35,12 @@ class RowCache:
     """
 
     def __init__(self, table: Table) -> None:
-        table_schema = table.schema
         self.tag_column = tag_column(table.metadata)
         names = list(_COLUMNS)
         if self.tag_column is not None:
             names.append(self.tag_column)
-        fields = [table_schema.field(name) for name in names]
-        schema = pa.schema([*fields, _ID_FIELD])
-
-        scanned = table.scan(names)
-        batches = [batch.cast(schema) for batch in scanned]
-        rows = pa.Table.from_batches(batches, schema)
-        rows = rows.sort_by(_ID_NAME)
-
-        ids = rows[_ID_NAME]
-        self.ids: Ids = ids.to_numpy()
-        self._columns: dict[str, pa.Array] = {}
-        for name in names:
-            column = rows[name]
-            self._columns[name] = column.combine_chunks()
+        self._columns = load_columns(table, names)
+        self.ids: Ids = self._columns.ids
         # Recent rows by id. Another thread may replace the whole dictionary.
         self._ready: dict[int, dict[str, Any]] = {}
 
@@ -62,15 +48,7 @@ class RowCache:
         return len(self.ids)
 
     def __contains__(self, row_id: int) -> bool:
-        if not 0 <= row_id < 2**63:
-            return False
-        ids = self.ids
-        count = len(ids)
-        position = np.searchsorted(ids, row_id)
-        if position == count:
-            return False
-        nearest_id = ids[position]
-        return bool(nearest_id == row_id)
+        return row_id in self._columns
 
     def rows(self, ids: Ids) -> list[dict[str, Any]]:
         """Return rows by id, in the given order; unknown ids are skipped.
@@ -92,36 +70,23 @@ class RowCache:
 
     def _read(self, wanted: list[int]) -> list[dict[str, Any]]:
         """Return rows from the columns."""
-        if not len(self):
-            return []
-        all_ids = self.ids
-        last = len(all_ids) - 1
         ids = np.array(wanted, np.int64)
-        positions = np.searchsorted(all_ids, ids)
-        positions = np.minimum(positions, last)
-        ids_there = all_ids[positions]
-        is_known = ids_there == ids
-        positions = positions[is_known]
-        found = ids_there[is_known]
-        found_ids = found.tolist()
-
-        # Reading values one by one is as fast as gathering them with Arrow's `take` first.
-        indices = positions.tolist()
-        columns = []
+        positions = self._columns.positions(ids)
+        found = self.ids[positions]
+        columns = [found.tolist()]
         for name in _COLUMNS:
-            values = _values_at(self._columns[name], indices)
+            values = self._columns.values(name, positions)
             columns.append(values)
-        values_of_rows = zip(found_ids, *columns, strict=True)
+        values_of_rows = zip(*columns, strict=True)
         rows = [_to_dict(*values) for values in values_of_rows]
-        self._add_tags(rows, indices)
+        self._add_tags(rows, positions)
         return rows
 
-    def _add_tags(self, rows: list[dict[str, Any]], positions: list[int]) -> None:
+    def _add_tags(self, rows: list[dict[str, Any]], positions: Places) -> None:
         """Add the tags of rows that have some."""
         if self.tag_column is None:
             return
-        column = self._columns[self.tag_column]
-        lists = _values_at(column, positions)
+        lists = self._columns.values(self.tag_column, positions)
         for row, tags in zip(rows, lists, strict=True):
             if tags is None:
                 continue
@@ -137,14 +102,14 @@ class RowCache:
 
     def labels(self) -> list[tuple[str, int]]:
         """Return each label and its number of rows, the most frequent first."""
-        column = self._columns["label"]
+        column = self._columns.column("label")
         return _count_values(column)
 
     def tags(self) -> list[tuple[str, int]]:
         """Return each tag and its number of rows, the most frequent first."""
         if self.tag_column is None:
             return []
-        lists = self._columns[self.tag_column]
+        lists = self._columns.column(self.tag_column)
         words = lists.flatten()
         return _count_values(words)
 
@@ -154,11 +119,11 @@ class RowCache:
         Every id must exist.
         """
         positions = np.searchsorted(self.ids, ids)
-        all_labels = self._columns["label"]
+        all_labels = self._columns.column("label")
         labels = all_labels.take(positions)
         lists = None
         if self.tag_column is not None:
-            all_tags = self._columns[self.tag_column]
+            all_tags = self._columns.column(self.tag_column)
             lists = all_tags.take(positions)
         return labels_or_tags(labels, lists)
 
@@ -182,10 +147,6 @@ def _count_values(column: pa.Array) -> list[tuple[str, int]]:
 def _count_of(pair: tuple[str, int]) -> int:
     _, count = pair
     return count
-
-
-def _values_at(column: pa.Array, positions: list[int]) -> list[Any]:
-    return [column[position].as_py() for position in positions]
 
 
 def _to_dict(

@@ -36,6 +36,7 @@ from lookalike.types import Ids, Item, Kind, Model, VectorsF16
 
 if TYPE_CHECKING:
     from lookalike.store.ann import IndexTuning
+    from lookalike.store.row_columns import RowColumns
 
 __all__ = ["DEVICES_KEY", "View"]
 
@@ -57,12 +58,15 @@ class View:
     tuning_cache
         The index tuning of each Space, with the version that it was read from; see
         `lookalike.store.ann`.
+    row_columns
+        Columns in memory; see `lookalike.store.row_columns`.
     """
 
     def __init__(self, path: str, dataset: lance.LanceDataset) -> None:
         self.path = path
         self.location = locate(path)
         self.tuning_cache: dict[str, tuple[int, IndexTuning | None]] = {}
+        self.row_columns: RowColumns | None = None
         # The store's tag of a version, and the cached vectors of each Space, with their version.
         self._version_tag: tuple[int, str | None] | None = None
         self._cached_vectors: dict[str, tuple[int, CachedVectors | None]] = {}
@@ -223,8 +227,8 @@ class View:
             clause = vector_clause(space)
         return self.count_where(clause)
 
-    def count_where(self, clause: str) -> int:
-        """Return the number of rows that match a clause in Lance's own language."""
+    def count_where(self, clause: str | None) -> int:
+        """Return the number of rows that match a clause in Lance's own language; None for all."""
         dataset = self._dataset
         with self.translate_read_errors():
             count = dataset.count_rows(clause)
