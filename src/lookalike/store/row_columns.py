@@ -6,6 +6,7 @@ rows take longer than their search. The columns belong to one version of a view,
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -51,6 +52,9 @@ class RowColumns:
 
         ids = rows[_ID_NAME]
         self.ids: Ids = ids.to_numpy()
+        # The same numbers, for the search of one id: NumPy's would release Python's lock, and then
+        # wait for the threads that take it.
+        self._sorted_ids = memoryview(self.ids)
         self._columns: dict[str, pa.Array] = {}
         for name in names:
             column = rows[name]
@@ -60,15 +64,12 @@ class RowColumns:
         return len(self.ids)
 
     def __contains__(self, row_id: int) -> bool:
-        if not 0 <= row_id < 2**63:
+        ids = self._sorted_ids
+        position = bisect_left(ids, row_id)
+        if position == len(ids):
             return False
-        ids = self.ids
-        count = len(ids)
-        position = np.searchsorted(ids, row_id)
-        if position == count:
-            return False
-        nearest_id = ids[position]
-        return bool(nearest_id == row_id)
+        nearest_id: int = ids[position]
+        return nearest_id == row_id
 
     def holds(self, names: Iterable[str]) -> bool:
         """Return whether all of some columns are in memory."""
