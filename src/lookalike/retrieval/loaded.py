@@ -106,6 +106,13 @@ class SpaceVectors:
         index = ExactIndex(stored_ids, stored)
         return index.vectors(row_ids)
 
+    def loaded_size(self) -> int | None:
+        """Return how many numbers the vectors in memory have; None if they must be read first."""
+        loaded = self._index
+        if loaded is None or loaded.version != self._view.version:
+            return None
+        return loaded.index.matrix.size
+
     def index(self) -> ExactIndex:
         """Return all vectors of the Space, read on first use and again for each new version."""
         view = self._view

@@ -31,6 +31,7 @@ from lookalike.retrieval.ranking import (
 )
 from lookalike.retrieval.request import SearchRequest, check_k
 from lookalike.retrieval.texts import SpaceTexts, only_text
+from lookalike.store import ann
 from lookalike.store.view import View
 from lookalike.tracing import span
 from lookalike.types import (
@@ -112,6 +113,15 @@ class Searcher:
     def has_fit(self, ranking: Ranking) -> bool:
         """Return whether a ranking's vectors of the newest version are in memory."""
         return self._vectors.has_fit(ranking)
+
+    def numbers_to_compare(self) -> int | None:
+        """Return how many numbers a plain search compares, all of which are in memory.
+
+        Returns None if it would use an index of the Space or read its vectors first.
+        """
+        if ann.current_tuning(self._view, self.space) is not None:
+            return None
+        return self._vectors.loaded_size()
 
     def fit(self, ranking: Ranking, progress: Callable[[int, int], None]) -> None:
         """Compute a ranking's vectors, as the first search by it does."""

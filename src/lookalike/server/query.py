@@ -30,6 +30,7 @@ from lookalike.server.regions import RowRegionQuery, UploadRegionQuery
 from lookalike.server.registry import CollectionView
 from lookalike.server.replicas import catch_up_with_query
 from lookalike.server.schemas import QueryBody, SearchBody
+from lookalike.server.short_searches import is_short_search
 from lookalike.server.state import ServerState
 from lookalike.server.uploads import EmbedRequest, Upload, Uploads
 from lookalike.store.view import View
@@ -175,6 +176,9 @@ async def run_query(
     is_light = not heavy and not images
     searchers = [request.searcher, *request.others]
     if is_light and _is_embedded(state, body, searchers):
+        if is_short_search(body, searchers):
+            answer: QueryResult = request.use([])
+            return answer
         return await state.read_pool.run(request.use, [])
     result: QueryResult
     has_regions = any(

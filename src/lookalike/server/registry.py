@@ -17,6 +17,8 @@ from lookalike.errors import InputError, LookalikeError
 from lookalike.models import devices
 from lookalike.models.cache import EmbedderCache
 from lookalike.retrieval.confidence import calibration_state
+from lookalike.retrieval.query import VectorQuery, WeightedQuery
+from lookalike.retrieval.request import SearchRequest
 from lookalike.retrieval.search import Searcher
 from lookalike.review.results import Review
 from lookalike.server.cache import SizedCache
@@ -105,8 +107,10 @@ class CollectionView:
                 model = searcher.model
                 blank = np.zeros((1, *model.size, 3), np.uint8)
                 searcher.embed_prepared(blank)
-                vector = np.ones(model.dim, np.float16)
-                searcher.candidates.find(vector, 10)
+                ones = np.ones(model.dim, np.float16)
+                query = VectorQuery(ones)
+                request = SearchRequest([WeightedQuery(query)], k=10)
+                searcher.find(request)
                 self.ready_spaces.add(space)
 
     def check_filter(self, where: str) -> None:
