@@ -48,6 +48,7 @@ HEAVY = {
     "typer": {"cli"},
     "rich": {"cli"},
     "huggingface_hub": {"models"},
+    "usearch": {"vectors"},
     "h5py": {"models"},
     "openvino": {"models"},
     "fastapi": {"server"},

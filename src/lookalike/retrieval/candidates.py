@@ -10,6 +10,7 @@ from lookalike.retrieval.fitted import FittedVectors
 from lookalike.retrieval.loaded import SpaceVectors, nearest_of
 from lookalike.retrieval.pages import POOL_ROWS
 from lookalike.retrieval.ranking import PLAIN, Candidates, Ranking
+from lookalike.retrieval.warm import WarmSearch
 from lookalike.store import ann
 from lookalike.store.view import View
 from lookalike.tracing import span
@@ -29,6 +30,11 @@ class CandidateSearch:
         The Space's vectors.
     read_vectors
         Returns the vectors of some ids, for rankings that re-score candidates.
+
+    Attributes
+    ----------
+    warm
+        Searches in memory, in a process that searches often.
     """
 
     def __init__(
@@ -42,6 +48,7 @@ class CandidateSearch:
         self._space = space
         self._vectors = vectors
         self._read_vectors = read_vectors
+        self.warm = WarmSearch(view, space, vectors)
 
     def find(
         self,
@@ -99,7 +106,7 @@ class CandidateSearch:
         *,
         exact: bool,
     ) -> Neighbors:
-        """Search the few rows of a narrow filter, the index of the Space, or all rows."""
+        """Search the few rows of a narrow filter, approximately, or all rows."""
         loaded = self._vectors
         if clause is not None:
             subset = loaded.subset(clause)
@@ -107,9 +114,7 @@ class CandidateSearch:
                 return nearest_of(subset, vector, count, excluded)
 
         if not exact:
-            found = ann.nearest(
-                self._view, self._space, vector, count, leave_out=excluded, where=clause
-            )
+            found = self._approximate(vector, count, clause, excluded)
             if found is not None:
                 return found
 
@@ -119,6 +124,18 @@ class CandidateSearch:
             places = space_vectors.places(clause)
         index = space_vectors.index()
         return nearest_of(index, vector, count, excluded, places)
+
+    def _approximate(
+        self, vector: VectorsF16, count: int, clause: str | None, excluded: Ids
+    ) -> Neighbors | None:
+        """Search in memory if this is prepared and there is no filter, or else by the index."""
+        if clause is None:
+            found = self.warm.nearest(vector, count, excluded)
+            if found is not None:
+                return found
+        return ann.nearest(
+            self._view, self._space, vector, count, leave_out=excluded, where=clause
+        )
 
     def _nearest_fitted(
         self,

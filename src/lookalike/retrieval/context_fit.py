@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Self
 
 import numpy as np
-import numpy.typing as npt
 
 from lookalike.retrieval.fitted import FitState
 from lookalike.types import Ids, Places, VectorsF16, VectorsF32
 from lookalike.vectors import unit_length
 from lookalike.vectors.centering import Center
+from lookalike.vectors.digests import RowDigests, row_digests, row_origins
 from lookalike.vectors.exact import ExactIndex
 from lookalike.vectors.neighbors import NeighborGraph, neighbor_graph, update_graph
 
@@ -28,7 +27,6 @@ _KEPT_NEIGHBORS = NEIGHBORS + 1
 _MOST_SHIFT = 0.02
 # Rows that are moved at a time: with their neighbors in float32, 55 MiB of 1,280 numbers each.
 _MOVED_AT_A_TIME = 1 << 10
-_DIGEST_BYTES = 16
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -53,7 +51,7 @@ class ContextFit:
     """
 
     ids: Ids
-    digests: npt.NDArray[np.uint8]
+    digests: RowDigests
     center: Center
     graph: NeighborGraph
     moved: VectorsF16
@@ -72,7 +70,7 @@ class ContextFit:
         moved = np.empty(rows.shape, np.float16)
         every_row = np.arange(len(rows))
         _smooth_rows(moved, every_row, rows, center, graph)
-        digests = _row_digests(rows)
+        digests = row_digests(rows)
         return cls(stored.ids, digests, center, graph, moved, len(rows))
 
     def update(
@@ -82,8 +80,8 @@ class ContextFit:
         rows = stored.matrix
         if self.center.mean.shape != rows.shape[1:]:
             return self.compute(stored, progress)
-        digests = _row_digests(rows)
-        origins = self._origins(stored.ids, digests)
+        digests = row_digests(rows)
+        origins = row_origins(self.ids, self.digests, stored.ids, digests)
         kept_count = int(np.count_nonzero(origins >= 0))
         changed_count = len(rows) - kept_count + len(self.ids) - kept_count
         if not changed_count:
@@ -134,17 +132,6 @@ class ContextFit:
             moved=state["moved"],
             changed_rows=0,
         )
-
-    def _origins(self, ids: Ids, digests: npt.NDArray[np.uint8]) -> Places:
-        """Return the place here of each row of others, -1 for new and changed ones."""
-        if not len(self.ids):
-            return np.full(len(ids), -1, np.intp)
-        places = np.searchsorted(self.ids, ids)
-        places = np.minimum(places, len(self.ids) - 1)
-        is_same_id = self.ids[places] == ids
-        is_same_vector = (self.digests[places] == digests).all(axis=1)
-        origins: Places = np.where(is_same_id & is_same_vector, places, -1)
-        return origins
 
     def _has_moved(self, rows: VectorsF16) -> bool:
         """Return whether the mean of some rows is too far from the center."""
@@ -198,16 +185,3 @@ def _smooth_rows(
         neighbors = graph.places[part, :NEIGHBORS]
         cosines = graph.cosines[part, :NEIGHBORS]
         moved[part] = move_rows(rows, center, part, neighbors, cosines)
-
-
-def _row_digests(rows: VectorsF16) -> npt.NDArray[np.uint8]:
-    """Return a hash of each row, uint8 ``[n, 16]``."""
-    digests = []
-    for row in np.ascontiguousarray(rows):
-        hashed = hashlib.blake2b(row, digest_size=_DIGEST_BYTES)
-        digest = hashed.digest()
-        digests.append(digest)
-    joined = b"".join(digests)
-    values = np.frombuffer(joined, np.uint8)
-    count = len(rows)
-    return values.reshape(count, _DIGEST_BYTES)

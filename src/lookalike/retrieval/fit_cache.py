@@ -1,9 +1,9 @@
-"""A local cache of fits: what a ranking computed from the rows of a Space, for the next process.
+"""A local cache of fits: arrays computed from the rows of a Space, for the next process.
 
-A file holds the latest fit of one ranking to one Space of one collection. A fit holds a hash of
-each row, so that it is right whatever happened to the collection since. A file is written under
-another name and renamed, and the files that were used longest ago are removed when all of them take
-more than a bound.
+A file holds the latest fit of one ranking to one Space of one collection, or the graph of its rows.
+It holds a hash of each row, so that it is right whatever happened to the collection since. A file
+is written under another name and renamed, and the files that were used longest ago are removed when
+all of them take more than a bound.
 """
 
 from __future__ import annotations
@@ -30,9 +30,9 @@ MOST_FIT_BYTES = 4 << 30
 _FIT_FORMAT = 1
 
 
-def find_fit(view: View, space: str, ranking: str) -> FitState | None:
-    """Return the state of the latest fit, or None if its file is missing or damaged."""
-    file = _file(view, space, ranking)
+def find_fit(view: View, space: str, fit: str) -> FitState | None:
+    """Return the state of the latest fit by its name; None if its file is missing or damaged."""
+    file = _file(view, space, fit)
     try:
         state = numpy.load_file(file)
         # The files that were used longest ago are removed first.
@@ -43,7 +43,7 @@ def find_fit(view: View, space: str, ranking: str) -> FitState | None:
     return state
 
 
-def store_fit(view: View, space: str, ranking: str, state: FitState) -> None:
+def store_fit(view: View, space: str, fit: str, state: FitState) -> None:
     """Keep the state of a fit; a full disk, a read-only folder or its size may prevent it."""
     sizes = [array.nbytes for array in state.values()]
     if sum(sizes) > MOST_FIT_BYTES:
@@ -51,16 +51,16 @@ def store_fit(view: View, space: str, ranking: str, state: FitState) -> None:
     contiguous = {}
     for name, array in state.items():
         contiguous[name] = np.ascontiguousarray(array)
-    file = _file(view, space, ranking)
+    file = _file(view, space, fit)
     with suppress(OSError, SafetensorError):
         with atomic_write(file) as temporary:
             numpy.save_file(contiguous, temporary)
         remove_oldest(file, MOST_FIT_BYTES)
 
 
-def _file(view: View, space: str, ranking: str) -> Path:
+def _file(view: View, space: str, fit: str) -> Path:
     identity = view.location.identity
-    key = json.dumps([_FIT_FORMAT, identity, space, ranking])
+    key = json.dumps([_FIT_FORMAT, identity, space, fit])
     encoded = key.encode()
     digest = hashlib.sha256(encoded)
     name = digest.hexdigest()

@@ -7,7 +7,6 @@ stored. The defaults of an index are never trusted.
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -21,6 +20,7 @@ from lookalike.store.failures import Operation, translate_errors
 from lookalike.store.schema import column_vectors, id_clause, row_ids, vector_clause
 from lookalike.types import Distances, Ids, VectorsF16
 from lookalike.vectors import k_nearest_ids
+from lookalike.vectors.arithmetic import mean_and_error
 
 if TYPE_CHECKING:
     from lookalike.store.engine import TableEngine
@@ -231,7 +231,7 @@ def _sufficient_recall(
     # Most settings miss the target by so much that a few rows show it.
     few = sample.rows(0, _FIRST_ROWS)
     first_shares = _found_shares(table, space, setting, few, filtered=filtered)
-    recall, error = _mean_and_error(first_shares)
+    recall, error = mean_and_error(first_shares)
     highest_likely = recall + 2 * error
     if highest_likely < target:
         return None
@@ -239,7 +239,7 @@ def _sufficient_recall(
     rest = sample.rows(_FIRST_ROWS, len(sample.ids))
     other_shares = _found_shares(table, space, setting, rest, filtered=filtered)
     shares = np.concatenate([first_shares, other_shares])
-    recall, error = _mean_and_error(shares)
+    recall, error = mean_and_error(shares)
     lowest_likely = recall - 2 * error
     if lowest_likely < target:
         return None
@@ -360,7 +360,7 @@ def measure_recall(
         Whether to search in the sample's selections, or among all rows.
     """
     shares = _found_shares(table, space, setting, sample, filtered=filtered)
-    return _mean_and_error(shares)
+    return mean_and_error(shares)
 
 
 def _found_shares(
@@ -390,15 +390,6 @@ def _found_shares(
         hits = np.count_nonzero(is_hit)
         shares[row] = hits / len(true_distances)
     return shares
-
-
-def _mean_and_error(shares: npt.NDArray[np.float64]) -> tuple[float, float]:
-    """Return the mean of some shares, and its standard error."""
-    count = len(shares)
-    mean = float(shares.mean())
-    deviation = float(shares.std())
-    standard_error = deviation / math.sqrt(count)
-    return mean, standard_error
 
 
 def _index_name(space: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -10,7 +11,7 @@ import numpy.typing as npt
 
 from lookalike.types import DEFAULT_GAMMA, VectorsF16, VectorsF32
 
-__all__ = ["Floats", "combine", "to_float32", "unit_length"]
+__all__ = ["Floats", "combine", "mean_and_error", "to_float32", "unit_length"]
 
 Floats = npt.NDArray[np.floating[Any]]
 
@@ -90,3 +91,13 @@ def to_float32(x: VectorsF16) -> VectorsF32:
     numbers = bits.view(np.float32)
     numbers *= _EXPONENT_SHIFT
     return numbers
+
+
+def mean_and_error(
+    values: Sequence[float] | npt.NDArray[np.float64],
+) -> tuple[float, float]:
+    """Return the mean of some numbers, and its standard error."""
+    mean = float(np.mean(values))
+    deviation = float(np.std(values))
+    standard_error = deviation / math.sqrt(len(values))
+    return mean, standard_error

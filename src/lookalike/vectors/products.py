@@ -25,6 +25,7 @@ __all__ = [
     "row_parts",
     "row_tiles",
     "smallest",
+    "squared_distances",
 ]
 
 VectorsInt8 = npt.NDArray[np.int8]
@@ -177,6 +178,16 @@ def products_of_part(
     products_of_queries = np.asarray(table)
     products: npt.NDArray[np.float32] = products_of_queries[0]
     return products
+
+
+def squared_distances(query: VectorsF16, rows: VectorsF16) -> npt.NDArray[np.float32]:
+    """Return the square of the distance of a few rows to a query, on the calling thread."""
+    simsimd = _simsimd()
+    one_query = query[np.newaxis]
+    table = simsimd.cdist(one_query, rows, "sqeuclidean", out_dtype="float32")
+    squares_of_queries = np.asarray(table)
+    squares: npt.NDArray[np.float32] = squares_of_queries[0]
+    return squares
 
 
 def row_parts(count: int, numbers: int) -> list[slice]:
