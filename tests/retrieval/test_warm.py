@@ -282,3 +282,18 @@ time.sleep(0.5)
         [sys.executable, "-c", script], capture_output=True, text=True, check=True
     )
     assert done.stdout == "begun\n"
+
+
+def test_the_libraries_of_graphs_and_of_products_live_together():
+    script = """
+import numpy as np
+from lookalike.vectors import products, row_graph
+
+row_graph._usearch_index()
+rows = np.ones((2, 8), np.float16)
+print(products.products_of_part(rows[0], rows))
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True
+    )
+    assert done.stdout == "[8. 8.]\n"

@@ -21,6 +21,7 @@ __all__ = [
     "VectorsInt8",
     "dot_products",
     "in_threads",
+    "load_simsimd",
     "products_of_part",
     "row_parts",
     "row_tiles",
@@ -169,7 +170,7 @@ def products_of_part(
     """Return the dot product of a query with each row, on the calling thread."""
     if not len(rows):
         return np.empty(0, np.float32)
-    simsimd = _simsimd()
+    simsimd = load_simsimd()
     contiguous = np.ascontiguousarray(query)
     one_query = contiguous[np.newaxis]
     # Not with `out`: the library then returns a None that it does not own, which ends the process
@@ -182,7 +183,7 @@ def products_of_part(
 
 def squared_distances(query: VectorsF16, rows: VectorsF16) -> npt.NDArray[np.float32]:
     """Return the square of the distance of a few rows to a query, on the calling thread."""
-    simsimd = _simsimd()
+    simsimd = load_simsimd()
     one_query = query[np.newaxis]
     table = simsimd.cdist(one_query, rows, "sqeuclidean", out_dtype="float32")
     squares_of_queries = np.asarray(table)
@@ -211,7 +212,8 @@ def in_threads(work: Callable[[Work], Returned], parts: list[Work]) -> list[Retu
 
 
 @cache
-def _simsimd() -> Any:
+def load_simsimd() -> Any:
+    """Return the library of dot products, imported on first use."""
     import simsimd
 
     # Its kernel for processors with float16 arithmetic also sums in float16, which loses

@@ -21,7 +21,12 @@ from lookalike.vectors.arithmetic import to_float32
 from lookalike.vectors.digests import RowDigests, row_digests, row_origins
 from lookalike.vectors.exact import ExactIndex
 from lookalike.vectors.principal_axes import PrincipalAxes
-from lookalike.vectors.products import VectorsInt8, products_of_part, row_tiles
+from lookalike.vectors.products import (
+    VectorsInt8,
+    load_simsimd,
+    products_of_part,
+    row_tiles,
+)
 
 __all__ = ["Arrays", "GraphStopped", "IsStopped", "RowCodes", "RowGraph"]
 
@@ -277,6 +282,9 @@ def _rounded(coordinates: VectorsF32) -> VectorsInt8:
 
 @cache
 def _usearch_index() -> Any:
+    # USearch shows the libraries that are loaded after it the symbols of a newer simsimd, with
+    # which the functions of this one fail. So this one is loaded first.
+    load_simsimd()
     # A command that searches a few times does not wait for this import.
     from usearch.index import Index
 
