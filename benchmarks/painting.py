@@ -8,10 +8,9 @@ from collections.abc import Iterable
 
 __all__ = ["BROWSER", "painted"]
 
-BROWSER = next(
-    filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))),
-    None,
-)
+# The headless shell is the same browser without the windows that nobody sees.
+_BROWSERS = ("chromium-headless-shell", "chromium", "chromium-browser", "google-chrome")
+BROWSER = next(filter(None, map(shutil.which, _BROWSERS)), None)
 # An image is painted in the frame after the one in which it is complete.
 _DROP = """async (data) => {
   const carried = new DataTransfer();
@@ -51,7 +50,10 @@ def painted(address: str, photographs: Iterable[bytes]) -> list[tuple[float, flo
     RuntimeError
         If Playwright or the browser is missing.
     """
-    needs = "This needs Playwright and Chromium: pip install playwright, apt-get install chromium."
+    needs = (
+        "This needs Playwright and Chromium: "
+        "pip install playwright, apt-get install chromium-headless-shell."
+    )
     if BROWSER is None:
         raise RuntimeError(needs)
     try:

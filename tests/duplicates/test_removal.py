@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import tempfile
 import threading
 from pathlib import Path
 
@@ -101,37 +102,41 @@ def test_files_that_are_moved_keep_their_paths(table, found, root, tmp_path):
     assert state(target) == {}
 
 
-@pytest.mark.skipif(not Path("/dev/shm").is_dir(), reason="needs a second disk")
-def test_files_are_moved_to_another_disk_and_back(table, found, root):
+@pytest.fixture
+def elsewhere(tmp_path):
+    """A folder on another disk than the images."""
+    own_disk = tmp_path.stat().st_dev
+    for folder in map(Path, ("/dev/shm", "/var/tmp", Path.home())):
+        if os.access(folder, os.W_OK) and folder.stat().st_dev != own_disk:
+            with tempfile.TemporaryDirectory(dir=folder) as other:
+                yield Path(other)
+            return
+    pytest.skip("needs a second disk")
+
+
+def test_files_are_moved_to_another_disk_and_back(table, found, root, elsewhere):
     before = state(root)
-    target = Path("/dev/shm") / f"lookalike-{os.getpid()}"
-    try:
-        remove_copies(table, found, RemovalSettings("move", folder=target))
-        moved = state(target)
-        assert moved["copies/a.png"] == before["copies/a.png"]
-        undo_removal(table)
-        assert state(target) == {}
-    finally:
-        shutil.rmtree(target)
+    target = elsewhere / "moved"
+    remove_copies(table, found, RemovalSettings("move", folder=target))
+    moved = state(target)
+    assert moved["copies/a.png"] == before["copies/a.png"]
+    undo_removal(table)
+    assert state(target) == {}
     assert state(root) == before
 
 
-@pytest.mark.skipif(not Path("/dev/shm").is_dir(), reason="needs a second disk")
-def test_files_of_another_disk_go_into_a_trash_there(table, found, root):
+def test_files_of_another_disk_go_into_a_trash_there(table, found, root, elsewhere):
     before = state(root)
-    elsewhere = Path("/dev/shm") / f"lookalike-{os.getpid()}"
-    try:
-        shutil.copytree(table.path, elsewhere)
-        other = type(table).open(elsewhere)
-        remove_copies(other, found, TRASH)
-        assert list(root.glob(".Trash-lookalike/*/*/a.png"))
-        # No walk finds them there, not even one of hidden files.
-        assert lookalike.index(root, elsewhere, hidden=True).added == 0
-        undo_removal(other)
-        assert state(root) == before
-        assert not (root / ".Trash-lookalike").exists()
-    finally:
-        shutil.rmtree(elsewhere)
+    path = elsewhere / "collection"
+    shutil.copytree(table.path, path)
+    other = type(table).open(path)
+    remove_copies(other, found, TRASH)
+    assert list(root.glob(".Trash-lookalike/*/*/a.png"))
+    # No walk finds them there, not even one of hidden files.
+    assert lookalike.index(root, path, hidden=True).added == 0
+    undo_removal(other)
+    assert state(root) == before
+    assert not (root / ".Trash-lookalike").exists()
 
 
 @pytest.mark.parametrize("settings", [TRASH, LINK])

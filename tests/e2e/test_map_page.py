@@ -23,7 +23,8 @@ COUNT = 60
 COLORS = [(214, 60, 50), (40, 120, 220), (60, 170, 80)]
 
 pytestmark = pytest.mark.skipif(
-    BROWSER is None, reason="needs Chromium on the PATH: apt-get install chromium"
+    BROWSER is None,
+    reason="needs Chromium on the PATH: apt-get install chromium-headless-shell",
 )
 
 

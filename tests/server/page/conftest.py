@@ -19,7 +19,7 @@ def pytest_collection_modifyitems(items):
         if BROWSER is None and "server/page" in item.path.as_posix():
             item.add_marker(
                 pytest.mark.skip(
-                    reason="needs Chromium on the PATH: apt-get install chromium"
+                    reason="needs Chromium on the PATH: apt-get install chromium-headless-shell"
                 )
             )
 
