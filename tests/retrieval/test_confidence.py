@@ -320,7 +320,7 @@ def test_command_line_marks_where_likeness_ends(sample, tmp_path):
     assert space["calibration"]["rows"] == 45
     assert space["calibration"]["usable"]
 
-    file = next(sample.rglob("*.jpg"))
+    file = min(sample.rglob("*.jpg"))
     noise = np.random.default_rng(0).integers(0, 2, (32, 32)) * 255
     Image.fromarray(noise.astype(np.uint8)).save(tmp_path / "new.png")
     found = lookalike("search", file, "-c", path, "-k", 45).stdout

@@ -208,7 +208,7 @@ from lookalike import Collection
 Collection.open(sys.argv[1]).search(sys.argv[2], k=1)
 print(*sys.modules)
 """
-    image = str(next(sample.rglob("*.jpg")))
+    image = str(min(sample.rglob("*.jpg")))
     done = subprocess.run(
         [sys.executable, "-c", script, str(collection.path), image],
         capture_output=True,
