@@ -14,6 +14,8 @@ from lookalike.maintenance.optimize import optimize
 from lookalike.store.table import Table
 from lookalike.vectors import exact as held
 from lookalike.vectors import k_nearest
+from lookalike.vectors.graph_search import GraphSearch
+from lookalike.vectors.row_graph import RowGraph
 from vectors_made import RARE, VectorSearcher, numbers
 
 # Recall that approximate engines must reach. Each gets the least effort that reaches it on
@@ -68,12 +70,34 @@ class Gallery(NamedTuple):
         A collection of the same vectors, in the order of the rows.
     tuning
         Queries for choosing the effort.
+    removed
+        float16 ``[m, dim]``. Engines that can be updated are built from these and all rows but the
+        last m; then these are removed, and the last m added.
     """
 
     matrix: np.ndarray
     halves: np.ndarray
-    collection: Table
+    collection: Table | None
     tuning: Queries
+    removed: np.ndarray
+
+    @property
+    def removed_ids(self) -> np.ndarray:
+        """The ids of the rows that were removed, which follow those of all rows."""
+        return np.arange(len(self.removed)) + len(self.matrix)
+
+    @property
+    def added_ids(self) -> np.ndarray:
+        """The ids of the rows that were added."""
+        return np.arange(len(self.matrix))[len(self.matrix) - len(self.removed) :]
+
+    def before(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return the ids and vectors before, where `rows` are those now in a type of number."""
+        if not len(self.removed):
+            return np.arange(len(rows)), rows
+        stayed = len(rows) - len(self.removed)
+        ids = np.concatenate([np.arange(stayed), self.removed_ids])
+        return ids, np.concatenate([rows[:stayed], self.removed.astype(rows.dtype)])
 
 
 @dataclass(frozen=True)
@@ -172,11 +196,33 @@ def lookalike_approximate(gallery: Gallery) -> Engine:
     )
 
 
+def lookalike_graph(gallery: Gallery) -> Engine:
+    """Return what a warm process searches by: a graph of codes, and the vectors as float16."""
+    rows = held.ExactIndex(*gallery.before(gallery.halves))
+    graph = RowGraph.build(rows, _never)
+    rows = held.ExactIndex(np.arange(len(gallery.halves)), gallery.halves)
+    graph = graph.update(rows, _never)
+    walks = GraphSearch.measure(graph, rows, RECALL, _never)
+
+    def search(query: np.ndarray, k: int) -> Found:
+        answer = walks.search(rows, query.astype(np.float16), k)
+        return rows.search(query, k)[0] if answer is None else answer[0]
+
+    walk = walks.widths[0]
+    setting = f"width {walk.width}, states {walk.recall:.4f}"
+    return Engine(search, setting, gallery.halves.nbytes)
+
+
+def _never() -> bool:
+    return False
+
+
 def faiss_hnsw(gallery: Gallery) -> Engine:
     import faiss
 
     index = faiss.IndexHNSWFlat(gallery.matrix.shape[1], LINKS)
     index.hnsw.efConstruction = BUILD_EFFORT
+    # It cannot remove rows.
     index.add(gallery.matrix)
 
     def effort(ef: int) -> None:
@@ -189,10 +235,17 @@ def hnswlib_graph(gallery: Gallery) -> Engine:
     import hnswlib
 
     index = hnswlib.Index(space="l2", dim=gallery.matrix.shape[1])
+    ids, rows = gallery.before(gallery.matrix)
     index.init_index(
-        len(gallery.matrix), M=LINKS, ef_construction=BUILD_EFFORT, random_seed=0
+        len(ids) + len(gallery.removed),
+        M=LINKS,
+        ef_construction=BUILD_EFFORT,
+        random_seed=0,
     )
-    index.add_items(gallery.matrix)
+    index.add_items(rows, ids)
+    for removed in gallery.removed_ids.tolist():
+        index.mark_deleted(removed)
+    index.add_items(gallery.matrix[gallery.added_ids], gallery.added_ids)
     return _tuned(
         gallery, index.set_ef, lambda q, k: index.knn_query(q, k)[0][0].astype(np.int64)
     )
@@ -208,7 +261,10 @@ def usearch_hnsw(gallery: Gallery) -> Engine:
         connectivity=LINKS,
         expansion_add=BUILD_EFFORT,
     )
-    index.add(np.arange(len(gallery.matrix)), gallery.matrix)
+    ids, rows = gallery.before(gallery.matrix)
+    index.add(ids, rows)
+    index.remove(gallery.removed_ids)
+    index.add(gallery.added_ids, gallery.matrix[gallery.added_ids])
 
     def effort(ef: int) -> None:
         index.expansion_search = ef
@@ -242,10 +298,13 @@ EXACT = {
 }
 APPROXIMATE = {
     "Lookalike approximate": lookalike_approximate,
+    "Lookalike in memory": lookalike_graph,
     "FAISS HNSW": faiss_hnsw,
     "hnswlib": hnswlib_graph,
     "USearch HNSW": usearch_hnsw,
 }
+# These search a collection.
+STORED = {"Lookalike search", "Lance flat scan", "Lookalike approximate"}
 
 
 def many_lookalike(gallery: Gallery) -> Search:

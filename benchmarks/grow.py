@@ -17,12 +17,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from sklearn.decomposition import PCA
 
 from lookalike.maintenance.optimize import optimize
 from lookalike.store import upkeep
 from lookalike.store.table import Table
-from lookalike.vectors import distance_blocks, unit_length
+from lookalike.vectors import distance_blocks
 from measuring import Report, Watch, exponent, parser, timed
 from vectors_made import (
     BLOCK,
@@ -33,6 +32,7 @@ from vectors_made import (
     fill,
     grown,
     numbers,
+    projected,
     space_of,
 )
 
@@ -212,7 +212,8 @@ def _grow(
     report: Report, arguments: argparse.Namespace, sizes: list[int], place: Path
 ) -> None:
     generator = np.random.default_rng(arguments.seed)
-    base = _projected(embedded(arguments, place, arguments.images), arguments)
+    base = embedded(arguments, place, arguments.images)
+    base = projected(base, arguments.dim, arguments.seed)
     *_, last = grown(
         base, len(base) + arguments.queries, generator, block=arguments.queries
     )
@@ -259,16 +260,6 @@ def _grow(
         collection.refresh()
         runs.append(run)
         print(f"{size:,} rows done", file=sys.stderr)
-
-
-def _projected(vectors: np.ndarray, arguments: argparse.Namespace) -> np.ndarray:
-    """Return the principal components of the vectors, at unit length."""
-    count = min(arguments.dim, *vectors.shape)
-    return unit_length(
-        PCA(count, random_state=arguments.seed)
-        .fit_transform(vectors)
-        .astype(np.float32)
-    )
 
 
 def _used(path: Path, queries: Path, appended: Path) -> dict[str, Any]:

@@ -14,11 +14,21 @@ from typing import Any
 import numpy as np
 
 import engines
-from engines import APPROXIMATE, EXACT, MANY, RECALL, Engine, Gallery, Queries
+from engines import APPROXIMATE, EXACT, MANY, RECALL, STORED, Engine, Gallery, Queries
 from lookalike.store import upkeep
 from lookalike.store.table import Table
 from measuring import Report, alternate, parser, resident, spread
-from vectors_made import BLOCK, RARE, K, add_source, embedded, fill, grown, space_of
+from vectors_made import (
+    BLOCK,
+    RARE,
+    K,
+    add_source,
+    embedded,
+    fill,
+    grown,
+    projected,
+    space_of,
+)
 
 # The engines take turns after each of this number of parts of the queries.
 PARTS = 5
@@ -38,7 +48,8 @@ def main() -> int:
         _time_single(report, built, queries)
         built.clear()  # Frees their memory.
         _time_many(report, gallery, queries, arguments)
-        _time_filtered(report, gallery, queries)
+        if gallery.collection is not None:
+            _time_filtered(report, gallery, queries)
     _aims(report)
     return report.close()
 
@@ -56,6 +67,18 @@ def _arguments() -> argparse.Namespace:
     )
     options.add_argument(
         "--rows", type=int, default=100_000, help="number of rows (default: 100000)"
+    )
+    options.add_argument(
+        "--dim",
+        type=int,
+        help="use this number of principal components (default: all numbers)",
+    )
+    options.add_argument(
+        "--changed",
+        type=float,
+        default=0,
+        metavar="SHARE",
+        help="of --rows, the share that replaced other rows after the engines were built",
     )
     options.add_argument(
         "--queries", type=int, default=500, help="number of queries (default: 500)"
@@ -81,6 +104,8 @@ def _arguments() -> argparse.Namespace:
             f"expected at least {20 * K} --rows, at least {PARTS} --queries, "
             "and --many within --queries."
         )
+    if not 0 <= arguments.changed < 1:
+        options.error("expected a share below 1 for --changed.")
     arguments.engines = arguments.engines or names
     return arguments
 
@@ -89,21 +114,28 @@ def _make_data(arguments: argparse.Namespace, place: Path) -> tuple[Gallery, Que
     """Return the rows with a collection of them, and queries that are not rows."""
     generator = np.random.default_rng(arguments.seed)
     base = embedded(arguments, place, arguments.images)
+    if arguments.dim is not None:
+        base = projected(base, arguments.dim, arguments.seed)
     asked = arguments.queries + TUNING
-    halves = np.concatenate(
-        list(grown(base, max(arguments.rows, len(base)) + asked, generator))
-    )
-    halves, probes = halves[: arguments.rows], halves[-asked:]
-    collection = Table.create(place / "collection", [space_of(place, halves.shape[1])])
-    fill(collection, np.split(halves, range(BLOCK, len(halves), BLOCK)))
-    upkeep.tidy(collection)
+    removed = int(arguments.changed * arguments.rows)
+    total = max(arguments.rows, len(base)) + removed + asked
+    made = np.concatenate(list(grown(base, total, generator)))
+    halves, probes = made[: arguments.rows], made[-asked:]
+    gone = made[arguments.rows : arguments.rows + removed]
+    collection = None
+    if STORED & set(arguments.engines):
+        collection = Table.create(
+            place / "collection", [space_of(place, halves.shape[1])]
+        )
+        fill(collection, np.split(halves, range(BLOCK, len(halves), BLOCK)))
+        upkeep.tidy(collection)
     matrix = halves.astype(np.float32)
     of = (
         Queries.of(halves, part, K)
         for part in (probes[: arguments.queries], probes[arguments.queries :])
     )
     queries, tuning = of
-    return Gallery(matrix, halves, collection, tuning), queries
+    return Gallery(matrix, halves, collection, tuning, gone), queries
 
 
 def _build(
@@ -180,12 +212,15 @@ def _time_many(
 ) -> None:
     """Time the engines with many queries at once."""
     asked = queries.vectors[: arguments.many]
-    made = {}
+    made: dict[str, engines.Search] = {}
     for name in [name for name in MANY if name in arguments.engines]:
         try:
             made[name] = MANY[name](gallery)
         except ImportError as error:
             report.skip(f"{name}, many at once", error)
+    report.figures["many"] = {}
+    if not made:
+        return
     runs = alternate(
         {name: lambda search=search: search(asked, K) for name, search in made.items()},
         1 + PARTS,
@@ -254,6 +289,14 @@ def _aims(report: Report) -> None:
         if {"Lookalike", name} <= many.keys():
             ratio = many["Lookalike"]["median"] / many[name]["median"]
             report.aim(f"many at once, Lookalike / {name}", ratio, most=0.4)
+    if {"Lookalike in memory", "FAISS HNSW"} <= figures.keys():
+        ours, theirs = figures["Lookalike in memory"], figures["FAISS HNSW"]
+        report.aim(
+            "in memory p50, Lookalike / FAISS HNSW",
+            ours["p50_ms"] / theirs["p50_ms"],
+            most=2,
+        )
+        report.aim("in memory recall@10", ours["recall"], least=RECALL)
     if "Lookalike approximate" in figures:
         ours = figures["Lookalike approximate"]
         report.aim("approximate p50 ms", ours["p50_ms"], most=6)

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
+from sklearn.decomposition import PCA
 
 import lookalike
 from lookalike.datasets.sample import CLASSES, write_sample
@@ -89,6 +90,13 @@ def embedded(
         )
     collection = Table.open(path)
     return collection.vectors(collection.space(None))[1].astype(np.float32)
+
+
+def projected(vectors: np.ndarray, dim: int, seed: int) -> np.ndarray:
+    """Return the principal components of the vectors, at unit length."""
+    count = min(dim, *vectors.shape)
+    components = PCA(count, random_state=seed).fit_transform(vectors)
+    return unit_length(components.astype(np.float32))
 
 
 def grown(

@@ -154,6 +154,19 @@ def test_search(bench, collection):
     assert "scikit-learn" in result.output
 
 
+def test_search_of_changed_rows(bench, collection):
+    graphs = ["Lookalike in memory", "FAISS HNSW", "USearch HNSW"]
+    sizes = ("--rows", 1000, "--queries", 10, "--many", 5, "--dim", 32)
+    changed = ("--changed", 0.1, "--engines", *graphs)
+    result = bench("search", "--collection", collection, *sizes, *changed)
+    assert (result.figures["rows"], result.figures["dim"]) == (1000, 32)
+    figures = result.figures["engines"]
+    assert figures["Lookalike in memory"]["recall"] >= 0.98
+    # Each is installed, or left out with a message.
+    for name in graphs:
+        assert (name in figures) != (name in result.skipped)
+
+
 def test_start(bench, sample):
     result = bench("start", "--data", sample, "--images", 9, "--rounds", 1)
     assert [*result.figures["seconds"]][:5] == [

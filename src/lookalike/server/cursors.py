@@ -8,8 +8,6 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import pydantic_core
-
 from lookalike.server.problems import Problem
 
 __all__ = ["Cursor", "digest_of"]
@@ -40,7 +38,7 @@ class Cursor:
     def to_text(self) -> str:
         """Return the cursor as clients receive it."""
         fields = [self.version, self.offset, self.query, self.first_page]
-        encoded = pydantic_core.to_json(fields)
+        encoded = json.dumps(fields).encode()
         return base64.urlsafe_b64encode(encoded).decode()
 
     @classmethod

@@ -375,12 +375,11 @@ class ExactIndex:
     def _rank(self, query: VectorsF16, places: Places, k: int) -> tuple[Ids, Distances]:
         """Return ids and distances of the k nearest among a few rows, compared in float64."""
         # By way of float32, because NumPy converts float16 slowly.
-        query_f32 = to_float32(query)
         near = self._vectors[places]
         near_f32 = to_float32(near)
-        differences = near_f32.astype(np.float64)
-        differences -= query_f32
-        squares = np.einsum("nd,nd->n", differences, differences)
+        near_f64 = near_f32.astype(np.float64)
+        query_f64 = query.astype(np.float64)
+        squares = squared_distances(query_f64, near_f64)
         distances = np.sqrt(squares)
 
         # By distance, and by id where distances are equal.

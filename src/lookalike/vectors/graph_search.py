@@ -19,9 +19,9 @@ __all__ = ["GraphSearch", "WalkWidth"]
 # Numbers of neighbors that are measured. A search for more than the last does not use the graph.
 MEASURED_KS = (10, 100)
 # Widths of the walk to choose from; each row that the walk finds is compared exactly.
-WIDTHS = (16, 24, 32, 40, 48, 64, 80, 96, 128, 160, 192, 256, 384, 512)
+WIDTHS = (16, 20, 24, 28, 32, 36, 40, 48, 64, 80, 96, 128, 160, 192, 256, 384, 512)
 # Rows that are searched for a measurement, and those that rule out most widths before.
-MEASURED_ROWS = 400
+MEASURED_ROWS = 1000
 FIRST_ROWS = 80
 _MEASUREMENT_SEED = 1
 # Distances that differ by less than this share are equal.

@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from lookalike.io.processors import cores
 from lookalike.types import Places, VectorsF16, VectorsF32
-from lookalike.vectors.arithmetic import to_float32
+from lookalike.vectors.arithmetic import Floats, to_float32
 
 __all__ = [
     "FLOAT32_STEP",
@@ -181,13 +181,27 @@ def products_of_part(
     return products
 
 
-def squared_distances(query: VectorsF16, rows: VectorsF16) -> npt.NDArray[np.float32]:
-    """Return the square of the distance of a few rows to a query, on the calling thread."""
+def squared_distances(query: Floats, rows: Floats) -> Floats:
+    """Return the square of the distance of a few rows to a query, on the calling thread.
+
+    Parameters
+    ----------
+    query, rows
+        ``[dim]`` and ``[n, dim]``, both float16 or float64.
+
+    Returns
+    -------
+    squares
+        ``[n]``, float32 or float64, computed from the differences.
+    """
+    if not len(rows):
+        return np.empty(0)
+    out_dtype = "float32" if rows.dtype == np.float16 else "float64"
     simsimd = load_simsimd()
     one_query = query[np.newaxis]
-    table = simsimd.cdist(one_query, rows, "sqeuclidean", out_dtype="float32")
+    table = simsimd.cdist(one_query, rows, "sqeuclidean", out_dtype=out_dtype)
     squares_of_queries = np.asarray(table)
-    squares: npt.NDArray[np.float32] = squares_of_queries[0]
+    squares: Floats = squares_of_queries[0]
     return squares
 
 
