@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -24,6 +25,8 @@ RECALL = 0.99
 EFFORTS = (16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512, 768, 1024)
 # Links per row and build effort of all graphs (Malkov and Yashunin, 2016, arXiv:1603.09320).
 LINKS, BUILD_EFFORT = 16, 128
+# A searcher has prepared its steps and has the uris and labels in memory after this many.
+WARM_SEARCHES = 40
 
 Found = np.ndarray
 # From queries, one ``[dim]`` or many ``[m, dim]``, and k to rows ``[k]`` or ``[m, k]``.
@@ -120,8 +123,18 @@ def lookalike_nearest(gallery: Gallery) -> Engine:
     )
 
 
+def _warm(searcher: VectorSearcher, gallery: Gallery) -> None:
+    """Search as often as a process does until all that it prepares is in memory."""
+    for query in gallery.tuning.vectors[:WARM_SEARCHES]:
+        searcher.search_vector(query, k=gallery.tuning.k, exact=True)
+    for thread in threading.enumerate():
+        if thread.name == "prepare steps":
+            thread.join()
+
+
 def lookalike_search(gallery: Gallery) -> Engine:
     searcher = VectorSearcher(gallery.collection)
+    _warm(searcher, gallery)
     return Engine(
         lambda q, k: numbers(searcher.search_vector(q, k=k, exact=True).uris),
         "with uris and labels",
@@ -333,6 +346,7 @@ MANY = {"Lookalike": many_lookalike, "FAISS flat": many_faiss, "NumPy": many_num
 
 def filtered_lookalike(gallery: Gallery) -> Search:
     searcher = VectorSearcher(gallery.collection)
+    _warm(searcher, gallery)
     where = f"label = '{RARE}'"
     return lambda q, k: numbers(searcher.search_vector(q, k=k, where=where).uris)
 

@@ -285,6 +285,14 @@ def _aims(report: Report) -> None:
         ratio = figures["Lookalike"]["p99_ms"] / figures["NumPy"]["p99_ms"]
         report.aim("exact p99, Lookalike / NumPy", ratio, most=0.4)
         report.aim("exact recall@10", figures["Lookalike"]["recall"], least=1)
+    if {"Lookalike", "Lookalike search"} <= figures.keys():
+        whole = figures["Lookalike search"]["p50_ms"]
+        added = whole - figures["Lookalike"]["p50_ms"]
+        report.aim("whole search, ms more than its comparison", added, most=0.6)
+    filtered = report.figures["filtered"]["engines"]
+    if {"Lookalike search", "NumPy"} <= filtered.keys():
+        ratio = filtered["Lookalike search"]["p50_ms"] / filtered["NumPy"]["p50_ms"]
+        report.aim("filtered p50, Lookalike / NumPy", ratio, most=2)
     for name in ("NumPy", "FAISS flat"):
         if {"Lookalike", name} <= many.keys():
             ratio = many["Lookalike"]["median"] / many[name]["median"]

@@ -9,7 +9,7 @@ import threading
 import numpy as np
 import pytest
 
-from lookalike.vectors import exact, step_choice, stepwise
+from lookalike.vectors import batch_scan, exact, products, step_choice, stepwise
 from lookalike.vectors.exact import ExactIndex
 from lookalike.vectors.principal_axes import PrincipalAxes
 from lookalike.vectors.stepwise import (
@@ -89,6 +89,8 @@ def test_all_nearest_rows_are_left(monkeypatch, name, groups):
     monkeypatch.setattr(stepwise, "FIRST_STEP_SHARE", 1)
     monkeypatch.setattr(stepwise, "GROUPS", groups)
     monkeypatch.setattr(stepwise, "LEAST_TOGETHER", 1)
+    # Several blocks, the last of them not full.
+    monkeypatch.setattr(batch_scan, "BLOCK_ROWS", 128)
     random = np.random.default_rng(0)
     vectors = ROWS[name](random, 400).astype(np.float16)
     queries = queries_of(random, vectors)
@@ -117,8 +119,35 @@ def test_few_rows_are_left_where_a_few_axes_hold_most_of_a_distance():
     assert pruner.nbytes <= 0.8 * vectors.nbytes
 
 
+def test_a_query_whose_sample_leaves_too_many_rows_is_pruned_alone(monkeypatch):
+    random = np.random.default_rng(7)
+    # Of the second half, all rows are about equally far from each other.
+    halves = [clustered(random, 1500), 0.5 * random.normal(size=(1500, DIM))]
+    vectors = np.vstack(halves).astype(np.float16)
+    pruner = pruner_of(vectors, 14)
+    scan = pruner._batch_scan
+    within, given = scan.within, []
+    monkeypatch.setattr(
+        scan, "within", lambda batch, some: given.append(some) or within(batch, some)
+    )
+    queries = vectors[[0, 1, 2, 3, 4, 2900, 2901, 2902]]
+    together = pruner.prune_many(queries, 3)
+    is_alone = np.isneginf(given[0])
+    assert is_alone.tolist() == [False] * 5 + [True] * 3
+    for query, many in zip(queries[5:], together[5:], strict=True):
+        alone = pruner.prune(query, 3)
+        assert (alone is None) == (many is None)
+        assert alone is None or alone.tolist() == many.tolist()
+
+
+@pytest.mark.parametrize("threads", [1, 3])
 @pytest.mark.parametrize("name", ["spread", "clustered", "uneven", "pixels"])
-def test_answers_with_steps_equal_brute_force(monkeypatch, name):
+def test_answers_with_steps_equal_brute_force(monkeypatch, name, threads):
+    if threads > 1:
+        # Each part of the rows in a thread of its own, and each query after the other.
+        monkeypatch.setattr(products, "MIN_NUMBERS_FOR_THREADS", 1)
+        monkeypatch.setattr(products, "_thread_count", lambda: threads)
+        monkeypatch.setattr(exact, "MIN_NUMBERS_FOR_THREADS", 1)
     monkeypatch.setattr(stepwise, "FIRST_STEP_SHARE", 1)
     monkeypatch.setattr(step_choice, "MOST_COST", np.inf)
     monkeypatch.setattr(step_choice, "SHORT_LENGTHS", (10, 14))
@@ -130,7 +159,7 @@ def test_answers_with_steps_equal_brute_force(monkeypatch, name):
     assert index.prepare_steps()
     # Enough for several groups, in steps of unequal size.
     monkeypatch.setattr(stepwise, "LEAST_AT_ONCE", 33)
-    monkeypatch.setattr(stepwise, "MOST_BOUNDS", 1)
+    monkeypatch.setattr(stepwise, "MOST_LEFT", 1)
     queries = np.tile(queries_of(random, vectors), (11, 1))
     places = np.sort(random.choice(900, 300, replace=False))
     many = index.search_many(queries, 9)

@@ -18,8 +18,10 @@ from lookalike.types import Distances, Ids, Places, VectorsF16
 from lookalike.vectors.arithmetic import to_float32
 from lookalike.vectors.products import (
     FLOAT32_STEP,
+    MIN_NUMBERS_FOR_THREADS,
     Int8Rows,
     dot_products,
+    map_in_threads,
     row_tiles,
     smallest,
     squared_distances,
@@ -202,10 +204,21 @@ class ExactIndex:
         distances = np.empty(shape)
         if unpruned:
             ids[unpruned], distances[unpruned] = self._search_all(queries[unpruned], k)
-        for number, (query, places) in enumerate(zip(queries, pruned, strict=True)):
+
+        def answer(number: int) -> None:
+            places = pruned[number]
             if places is not None:
-                answer = self._nearest_among(query, k, places)
-                ids[number], distances[number] = answer
+                nearest = self._nearest_among(queries[number], k, places)
+                ids[number], distances[number] = nearest
+
+        # Many rows are compared in threads of their own.
+        most_rows = MIN_NUMBERS_FOR_THREADS // self._vectors.shape[1]
+        counts = [0 if places is None else len(places) for places in pruned]
+        few = [number for number in range(count) if counts[number] < most_rows]
+        many = [number for number in range(count) if counts[number] >= most_rows]
+        map_in_threads(answer, few)
+        for number in many:
+            answer(number)
         return ids, distances
 
     def _search_all(self, queries: VectorsF16, k: int) -> tuple[Ids, Distances]:

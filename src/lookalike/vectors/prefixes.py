@@ -46,13 +46,6 @@ FloatsF32 = npt.NDArray[np.float32]
 # The length of what is left out is stored as several equal coordinates. One alone would be the
 # largest number by far, and int8 would round all others by its scale.
 REST_COORDINATES = 8
-# Many queries are compared in products of this number of them with 64 or 32 rows. OpenBLAS computes
-# products this small (up to 2^18 multiplications) on the calling thread. Larger ones of so short
-# rows keep its threads waiting for each other, on a busy machine for most of the time.
-GROUPED_QUERIES = 32
-MOST_MULTIPLICATIONS = 1 << 18
-# Such products whose rows are converted to float32 at a time.
-TILES_AT_A_TIME = 64
 # Rows that are compared with one query at a time.
 SCANNED_ROWS = 1 << 15
 
@@ -78,18 +71,24 @@ class ProjectedRows:
     def prefixes(self, length: int) -> VectorsF32:
         """Return the first coordinates, and the length of the others, float32 ``[n, length]``."""
         axis_count = length - REST_COORDINATES
+        rests = self.rests(axis_count)
+        rests /= np.float32(np.sqrt(REST_COORDINATES))
+
+        prefixes = np.empty((len(rests), length), np.float32)
+        prefixes[:, :axis_count] = self.coordinates[:, :axis_count]
+        prefixes[:, axis_count:] = rests[:, np.newaxis]
+        return prefixes
+
+    def rests(self, axis_count: int) -> FloatsF32:
+        """Return the length of all but the first coordinates, rounded up, float32 ``[n]``."""
         own = self.coordinates[:, :axis_count]
         own_squares = np.einsum("nd,nd->n", own, own)
         rest_squares = self.squares - own_squares
         np.maximum(rest_squares, 0, out=rest_squares)
         # A greater length gives a lower bound.
         rest_squares += np.float32(self.slack)
-        rests = np.sqrt(rest_squares / REST_COORDINATES)
-
-        prefixes = np.empty((len(own), length), np.float32)
-        prefixes[:, :axis_count] = own
-        prefixes[:, axis_count:] = rests[:, np.newaxis]
-        return prefixes
+        rests: FloatsF32 = np.sqrt(rest_squares)
+        return rests
 
     def row(self, number: int) -> ProjectedRows:
         """Return one row."""
@@ -147,8 +146,6 @@ class ShortPrefix:
         self._numbers = np.empty((count, length), np.int8)
         self._squares = np.empty(count, np.float32)
         self._scratch = threading.local()
-        multiplications = 64 * GROUPED_QUERIES * (length + 1)
-        self._tile_width = 64 if multiplications <= MOST_MULTIPLICATIONS else 32
 
     @property
     def nbytes(self) -> int:
@@ -192,83 +189,9 @@ class ShortPrefix:
 
         # With x = x' + dx and q = q' + dq, where x' and q' are the rounded prefixes:
         # x.q = x'.q' + dx.q + x'.dq
+        row_error = _longest(prefixes) * self._max_loss
         query_error = (self._max_length + self._max_loss) * query_loss
-        error = self.error_of_rows(query) + 2 * query_error
-        return Bounds(lowest, error)
-
-    def room_for_many(self, count: int) -> FloatsF32:
-        """Return memory for `bounds_of_many` of a number of queries."""
-        row_count = len(self._squares)
-        group_count = -(-count // GROUPED_QUERIES)
-        tile_count = -(-row_count // self._tile_width)
-        shape = (group_count, tile_count, GROUPED_QUERIES, self._tile_width)
-        return np.empty(shape, np.float32)
-
-    def bounds_of_many(self, queries: ProjectedRows, room: FloatsF32) -> None:
-        """Compare many queries with all rows. `bounds_in` returns the bounds of one."""
-        # The square of a row is one more number, so that one product is the whole bound.
-        prefixes = queries.prefixes(self.length)
-        group_count, tile_count, _, width = room.shape
-        length = self.length
-        shape = (group_count, GROUPED_QUERIES, length + 1)
-        groups = np.zeros(shape, np.float32)
-        factors = groups.reshape(-1, length + 1)
-        factor = np.float32(-2 * self._scale)
-        count = len(prefixes)
-        factors[:count, :length] = factor * prefixes
-        factors[:, length] = 1
-
-        def compare(part: slice) -> None:
-            for first in range(part.start, part.stop, TILES_AT_A_TIME):
-                end = min(first + TILES_AT_A_TIME, part.stop)
-                first_row = first * width
-                end_row = end * width
-                tiles = self._float_tiles(first_row, end_row)
-                for group, group_room in zip(groups, room, strict=True):
-                    products = group_room[first:end]
-                    np.matmul(group, tiles, out=products)
-
-        parts = row_parts(tile_count, self._numbers.size)
-        in_threads(compare, parts)
-
-    def bounds_in(self, room: FloatsF32, number: int, query: ProjectedRows) -> Bounds:
-        """Return the bounds of one of many queries, whose own numbers are not rounded."""
-        group, position = divmod(number, GROUPED_QUERIES)
-        tiles = room[group, :, position]
-        padded = tiles.reshape(-1)
-        count = len(self._squares)
-        lowest = padded[:count]
-        error = self.error_of_rows(query)
-        return Bounds(lowest, error)
-
-    def _float_tiles(self, first: int, end: int) -> FloatsF32:
-        """Return rows in tiles, one in each column, float32 ``[t, length + 1, width]``.
-
-        Missing rows are infinitely far.
-        """
-        width = self._tile_width
-        length = self.length
-        numbers = self._numbers[first:end]
-        squares = self._squares[first:end]
-        row_count = end - first
-        missing = row_count - len(numbers)
-        if missing:
-            numbers = np.pad(numbers, ((0, missing), (0, 0)))
-            squares = np.pad(squares, (0, missing), constant_values=np.inf)
-
-        tile_count = row_count // width
-        shape = (tile_count, length + 1, width)
-        tiles = np.empty(shape, np.float32)
-        rows = numbers.reshape(tile_count, width, length)
-        tiles[:, :length] = rows.transpose(0, 2, 1)
-        tiles[:, length] = squares.reshape(tile_count, width)
-        return tiles
-
-    def error_of_rows(self, query: ProjectedRows) -> float:
-        """Return the error of a bound that the rounding of the rows causes."""
-        prefixes = query.prefixes(self.length)
-        product_error = _longest(prefixes) * self._max_loss
-        return 2 * product_error
+        return Bounds(lowest, 2 * (row_error + query_error))
 
     def _scratch_numbers(self) -> FloatsF32:
         """Return memory for a bound of each row, the same for each call of a thread.
@@ -291,30 +214,43 @@ class LongPrefix:
         The number of rows, and of the numbers of each.
     largest
         No number of a prefix is larger.
+
+    Attributes
+    ----------
+    factor
+        A stored number is a coordinate times this.
+    squares
+        float32 ``[count]``, the square of the length of each row.
+    max_loss
+        The greatest length of what the rounding of a row loses.
     """
 
     def __init__(self, count: int, length: int, largest: float) -> None:
         self.length = length
-        self._factor = _float16_factor(largest)
-        self._max_loss = 0.0
+        self.factor = _float16_factor(largest)
+        self.squares = np.empty(count, np.float32)
+        self.max_loss = 0.0
         self._max_length = 0.0
         self._rows = np.empty((count, length), np.float16)
-        self._squares = np.empty(count, np.float32)
 
     @property
     def nbytes(self) -> int:
         """The bytes of memory."""
-        return self._rows.nbytes + self._squares.nbytes
+        return self._rows.nbytes + self.squares.nbytes
 
     def fill(self, part: slice, rows: ProjectedRows) -> None:
         """Store some rows."""
         prefixes = rows.prefixes(self.length)
-        halves, loss = _to_float16(prefixes, self._factor)
+        halves, loss = _to_float16(prefixes, self.factor)
         self._rows[part] = halves
-        self._squares[part] = rows.squares
-        self._max_loss = max(self._max_loss, loss)
+        self.squares[part] = rows.squares
+        self.max_loss = max(self.max_loss, loss)
         longest = _longest(prefixes)
         self._max_length = max(self._max_length, longest)
+
+    def coordinates(self, part: slice, axis_count: int) -> VectorsF16:
+        """Return the first coordinates of some rows times the factor, ``[n, axis_count]``."""
+        return self._rows[part, :axis_count]
 
     def bounds(self, query: ProjectedRows, places: Places) -> Bounds:
         """Compare one query with the rows at some places."""
@@ -323,12 +259,12 @@ class LongPrefix:
         query_factor = _float16_factor(largest)
         halves, query_loss = _to_float16(prefixes, query_factor)
         lowest = products_of_part(halves[0], self._rows[places])
-        lowest *= np.float32(-2 / (self._factor * query_factor))
-        lowest += self._squares[places]
+        lowest *= np.float32(-2 / (self.factor * query_factor))
+        lowest += self.squares[places]
 
         # As with int8.
-        row_error = _longest(prefixes) * self._max_loss
-        query_error = (self._max_length + self._max_loss) * query_loss
+        row_error = _longest(prefixes) * self.max_loss
+        query_error = (self._max_length + self.max_loss) * query_loss
         return Bounds(lowest, 2 * (row_error + query_error))
 
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
-from itertools import pairwise
+from itertools import chain, pairwise
 from typing import Any, TypeVar
 
 import numpy as np
@@ -17,11 +17,13 @@ from lookalike.vectors.arithmetic import Floats, to_float32
 
 __all__ = [
     "FLOAT32_STEP",
+    "MIN_NUMBERS_FOR_THREADS",
     "Int8Rows",
     "VectorsInt8",
     "dot_products",
     "in_threads",
     "load_simsimd",
+    "map_in_threads",
     "products_of_part",
     "row_parts",
     "row_tiles",
@@ -210,6 +212,10 @@ def row_parts(count: int, numbers: int) -> list[slice]:
     part_count = _thread_count()
     if numbers < MIN_NUMBERS_FOR_THREADS:
         part_count = 1
+    return _equal_parts(count, part_count)
+
+
+def _equal_parts(count: int, part_count: int) -> list[slice]:
     bounds = [count * number // part_count for number in range(part_count + 1)]
     pairs = pairwise(bounds)
     return [slice(first, end) for first, end in pairs]
@@ -223,6 +229,20 @@ def in_threads(work: Callable[[Work], Returned], parts: list[Work]) -> list[Retu
     own_result = work(first)
     other_results = [future.result() for future in running]
     return [own_result, *other_results]
+
+
+def map_in_threads(
+    work: Callable[[int], Returned], numbers: Sequence[int]
+) -> list[Returned]:
+    """Return the result of each number. `work` may start no threads itself."""
+
+    def do_part(part: slice) -> list[Returned]:
+        return [work(number) for number in numbers[part]]
+
+    part_count = _thread_count()
+    parts = _equal_parts(len(numbers), part_count)
+    results = in_threads(do_part, parts)
+    return list(chain.from_iterable(results))
 
 
 @cache

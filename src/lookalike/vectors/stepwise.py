@@ -13,6 +13,7 @@ import numpy as np
 
 from lookalike.types import Places, VectorsF16, VectorsF32
 from lookalike.vectors.arithmetic import to_float32
+from lookalike.vectors.batch_scan import BatchScan, ProjectedBatch
 from lookalike.vectors.prefixes import (
     REST_COORDINATES,
     Bounds,
@@ -24,7 +25,7 @@ from lookalike.vectors.prefixes import (
     relative_rounding,
 )
 from lookalike.vectors.principal_axes import PrincipalAxes
-from lookalike.vectors.products import in_threads, row_tiles
+from lookalike.vectors.products import map_in_threads, row_tiles
 
 __all__ = [
     "FIRST_STEP_SHARE",
@@ -46,9 +47,12 @@ PROMISING = 2
 GROUPS = 1 << 10
 # The first step succeeds if it leaves at most one row of this many.
 FIRST_STEP_SHARE = 4
-# Many queries are pruned together until they have this number of bounds.
-MOST_BOUNDS = 1 << 24
+# Many queries are pruned together until they may leave this number of rows.
+MOST_LEFT = 1 << 23
 LEAST_AT_ONCE = 32
+# Their limits come from one row of this many, or of fewer where a search is for many rows.
+SAMPLED_SHARE = 16
+LEAST_SAMPLED = 8
 # Fewer are pruned one by one.
 LEAST_TOGETHER = 8
 
@@ -91,15 +95,18 @@ class StepwisePruner:
         max_length = float(np.sqrt(max_square)) + mean_length
         self._short = ShortPrefix(count, first_step.length, first_step.largest)
         self._long = LongPrefix(count, long_length(dim), max_length)
+        batch_axes = min(first_step.length, axis_count(dim))
+        self._batch_scan = BatchScan(self._long, batch_axes)
         for part, tile in row_tiles(vectors):
             rows = project(axes, tile, max_square)
             self._short.fill(part, rows)
             self._long.fill(part, rows)
+            self._batch_scan.fill(part, rows)
 
     @property
     def nbytes(self) -> int:
         """The bytes of memory in addition to the vectors."""
-        return self._short.nbytes + self._long.nbytes
+        return self._short.nbytes + self._long.nbytes + self._batch_scan.nbytes
 
     def prune(
         self, query: VectorsF16, k: int, places: Places | None = None
@@ -125,7 +132,8 @@ class StepwisePruner:
         bounds = self._short.bounds(projected)
         if places is not None:
             bounds = bounds.at(places)
-        return self._prune(query_f32, projected, bounds, k, places)
+        most_left = len(bounds.lowest) // FIRST_STEP_SHARE
+        return self._prune(query_f32, projected, bounds, k, places, most_left)
 
     def prune_many(self, queries: VectorsF16, k: int) -> list[Places | None]:
         """Return the answer of `prune` for each query, at least one."""
@@ -133,42 +141,70 @@ class StepwisePruner:
         if count < LEAST_TOGETHER:
             return [self.prune(query, k) for query in queries]
         row_count = len(self._vectors)
-        most = max(LEAST_AT_ONCE, MOST_BOUNDS // row_count)
-        step_count = -(-count // most)
-        step = -(-count // step_count)
-        # The same memory for each step.
-        room = self._short.room_for_many(step)
+        most_left = row_count // FIRST_STEP_SHARE
+        most = max(LEAST_AT_ONCE, MOST_LEFT // max(1, most_left))
         found: list[Places | None] = []
-        for first in range(0, count, step):
-            end = first + step
-            some = to_float32(queries[first:end])
-            found += self._prune_some(some, k, room)
+        for first in range(0, count, most):
+            end = first + most
+            found += self._prune_some(queries[first:end], k)
         return found
 
-    def _prune_some(
-        self, queries: VectorsF32, k: int, room: FloatsF32
-    ) -> list[Places | None]:
-        """Prune for a few queries, with room for their bounds."""
-        projected = self._project_queries(queries)
-        self._short.bounds_of_many(projected, room)
+    def _prune_some(self, queries: VectorsF16, k: int) -> list[Places | None]:
+        """Prune for a few queries, which share each reading of the rows."""
+        queries_f32 = to_float32(queries)
+        projected = self._project_queries(queries_f32)
+        batch = self._batch_scan.batch(projected)
+        limits = self._sampled_limits(queries_f32, projected, batch, k)
+        candidates = self._batch_scan.within(batch, limits)
+        most_left = len(self._vectors) // FIRST_STEP_SHARE
 
-        def prune(numbers: range) -> list[Places | None]:
-            pruned: list[Places | None] = []
-            for number in numbers:
-                one = projected.row(number)
-                bounds = self._short.bounds_in(room, number, one)
-                query = queries[number]
-                left = self._prune(query, one, bounds, k, None)
-                pruned.append(left)
-            return pruned
+        def prune_one(number: int) -> Places | None:
+            if limits[number] == -np.inf:
+                return None
+            query = queries_f32[number]
+            one = projected.row(number)
+            places, bounds = candidates[number]
+            return self._prune(query, one, bounds, k, places, most_left)
 
-        count = len(queries)
-        middle = count // 2
-        first_half = range(middle)
-        second_half = range(middle, count)
-        halves = [first_half, second_half]
-        first, second = in_threads(prune, halves)
-        return first + second
+        every_query = range(len(queries))
+        pruned = map_in_threads(prune_one, every_query)
+        without_limit = np.flatnonzero(limits == -np.inf)
+        for number in without_limit.tolist():
+            pruned[number] = self.prune(queries[number], k)
+        return pruned
+
+    def _sampled_limits(
+        self,
+        queries: VectorsF32,
+        projected: ProjectedRows,
+        batch: ProjectedBatch,
+        k: int,
+    ) -> FloatsF32:
+        """Return the limit of each query that a part of the rows gives, float32 ``[m]``.
+
+        It is minus infinity where the true one would leave too many rows.
+        """
+        row_count = len(self._vectors)
+        most_steps = row_count // (LEAST_SAMPLED * k)
+        step = max(1, min(SAMPLED_SHARE, most_steps))
+        sample = slice(0, row_count, step)
+        lowest = self._batch_scan.bounds(batch, sample)
+        sample_count = -(-row_count // step)
+        most_left = sample_count // FIRST_STEP_SHARE
+
+        def limit_of(number: int) -> float:
+            error = float(batch.errors[number])
+            bounds = Bounds(lowest[number, :sample_count], error)
+            promising = _promising(bounds.lowest, PROMISING * k)
+            places = step * promising
+            kth_square = self._kth_square(queries[number], places, k)
+            limit = pruning_limit(kth_square, projected.row(number))
+            left = bounds.within(limit)
+            return limit if len(left) <= most_left else -np.inf
+
+        every_query = range(batch.count)
+        limits = map_in_threads(limit_of, every_query)
+        return np.array(limits, np.float32)
 
     def _prune(
         self,
@@ -177,6 +213,7 @@ class StepwisePruner:
         bounds: Bounds,
         k: int,
         places: Places | None,
+        most_left: int,
     ) -> Places | None:
         # The distances of a few rows that seem near bound that of the k-th nearest.
         promising = _promising(bounds.lowest, PROMISING * k)
@@ -189,9 +226,7 @@ class StepwisePruner:
         left = bounds.within(limit)
         if places is not None:
             left = places[left]
-        row_count = len(bounds.lowest)
-        most_rows = row_count // FIRST_STEP_SHARE
-        if len(left) > most_rows:
+        if len(left) > most_left:
             return None
 
         # Second step.
