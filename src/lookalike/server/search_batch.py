@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
+from functools import partial
 from typing import Any
 
 import pydantic_core
@@ -21,6 +23,9 @@ from lookalike.server.state import ServerState
 from lookalike.server.uploads import EmbedRequest
 
 __all__ = ["run_searches"]
+
+# As few as share a turn of a thread when they come one by one.
+_PART_SEARCHES = 4
 
 
 async def run_searches(
@@ -53,7 +58,7 @@ async def run_searches(
             positions.append(position)
 
     if requests:
-        answers = await state.image_pool.run(state.uploads.run, requests)
+        answers = await _run_in_parts(state, requests)
         for position, answer in zip(positions, answers, strict=True):
             outcomes[position] = answer
     return [_result(outcome, instance) for outcome in outcomes]
@@ -73,6 +78,28 @@ async def _prepare(
         return search_response(state, query, body, start)
 
     return embed_request(state, body, used, search)
+
+
+async def _run_in_parts(state: ServerState, requests: list[EmbedRequest]) -> list[Any]:
+    """Return the result or exception of each request.
+
+    All threads take parts of the batch. Other requests get their turns in between, because each
+    thread asks for its next part only when it has done one.
+    """
+    pool = state.image_pool
+    answers: list[Any] = [None] * len(requests)
+    starts = iter(range(0, len(requests), _PART_SEARCHES))
+
+    async def take_parts() -> None:
+        for start in starts:
+            part = slice(start, start + _PART_SEARCHES)
+            work = partial(state.uploads.run, requests[part])
+            answers[part] = await pool.submit(work)
+
+    with pool.slot():
+        threads = [take_parts() for _ in range(state.settings.workers)]
+        await asyncio.gather(*threads)
+    return answers
 
 
 def _result(outcome: Any, instance: str) -> dict[str, Any]:
