@@ -268,10 +268,6 @@ def test_base_supplies_missing_keys(describe):
     ("text", "words"),
     [
         (
-            INT8,
-            r"precision = 'int8' and no \[calibration\].*scripts/calibrate MODEL FOLDER",
-        ),
-        (
             'base = "efficientnet-lite0"\n' + CALIBRATION,
             r"a \[calibration\] and precision = 'f32'; expected 'int8'",
         ),

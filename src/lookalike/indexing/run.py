@@ -10,7 +10,7 @@ import os
 import time
 from collections import Counter
 from collections.abc import Callable, Container, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack
@@ -23,8 +23,10 @@ from lookalike.indexing.executor import (
     Executor,
     ThreadExecutor,
 )
+from lookalike.indexing.first_use import Calibrator, MeasuredNetwork
 from lookalike.indexing.loaders import LoaderExecutor
 from lookalike.indexing.metadata import MetadataFile, MetadataReport
+from lookalike.indexing.new_spaces import SpaceMaker
 from lookalike.indexing.plan import Plan
 from lookalike.indexing.relocation import Relocation, find_relocations
 from lookalike.indexing.sweep import Withheld
@@ -126,6 +128,8 @@ class IndexReport:
         The report on the metadata file, if one was given.
     tags
         The report on the tags of new images, if the collection has tags.
+    calibrated
+        The 8-bit networks that this run has calibrated on some of the images.
     failures
         The uri and the reason for each file that failed in this run.
     withheld
@@ -150,6 +154,7 @@ class IndexReport:
     skipped: SkippedFiles = field(default_factory=SkippedFiles)
     metadata: MetadataReport | None = None
     tags: TagReport | None = None
+    calibrated: list[MeasuredNetwork] = field(default_factory=list)
     failures: list[tuple[str, str]] = field(default_factory=list)
     withheld: list[Withheld] = field(default_factory=list)
     incomplete: list[str] = field(default_factory=list)
@@ -180,6 +185,8 @@ class IndexReport:
             counts["metadata"] = self.metadata.to_dict()
         if self.tags is not None:
             counts["tags"] = self.tags.to_dict()
+        if self.calibrated:
+            counts["calibrated"] = [asdict(measured) for measured in self.calibrated]
         if self.cluster is not None:
             counts["cluster"] = self.cluster.to_dict()
         return counts
@@ -236,17 +243,17 @@ def index(
     source = _as_source(paths, options)
     settings = settings or IndexSettings()
     progress = progress or _ignore_progress
-    metadata_file = None
-    if metadata is not None:
-        metadata_file = MetadataFile.read(metadata)
+    metadata_file = _read_metadata(metadata)
     # The models, the source and the metadata are checked before the table is created.
     resolved = [registry.resolve(model) for model in models]
     embedders = _embedders(settings)
+    maker = SpaceMaker(embedders, Calibrator(source, settings.max_pixels))
     table = _open_or_create(
-        source, collection, resolved, metadata_file, embedders, tags=settings.tags
+        source, collection, resolved, metadata_file, maker, tags=settings.tags
     )
 
     report = _update_images(table, source, settings, embedders, progress)
+    report.calibrated = maker.calibrated
     if metadata_file is not None:
         report.metadata = metadata_file.join(table)
     report.tags = _tag_new(table, settings)
@@ -269,6 +276,12 @@ def _as_source(
         names = ", ".join(options)
         raise InputError(f"A Source has its own options; leave out {names}.")
     return paths
+
+
+def _read_metadata(path: str | os.PathLike[str] | None) -> MetadataFile | None:
+    if path is None:
+        return None
+    return MetadataFile.read(path)
 
 
 def _embedders(settings: IndexSettings) -> EmbedderCache:
@@ -308,7 +321,7 @@ def _open_or_create(
     collection: Table | str | os.PathLike[str],
     models: list[Model],
     metadata_file: MetadataFile | None,
-    embedders: EmbedderCache,
+    maker: SpaceMaker,
     *,
     tags: bool,
 ) -> Table:
@@ -329,7 +342,7 @@ def _open_or_create(
     if needs_default:
         default = registry.resolve("auto")
         models = [default]
-    ready_models = _load_new_models(models, existing_models, embedders)
+    ready_models = maker.load_new(models, existing_models)
     if metadata_file is not None:
         new_spaces = [model.name for model in ready_models]
         spaces = [*existing_models, *new_spaces]
@@ -350,8 +363,7 @@ def _open_or_create(
                 raise
             # Another process has created it since the check.
             table = Table.open(collection)
-    for model in ready_models:
-        table.add_space(model)
+    maker.add(table, models, ready_models)
     return table
 
 
@@ -379,22 +391,6 @@ def _tag_new(table: Table, settings: IndexSettings) -> TagReport | None:
     from lookalike.indexing.tags import tag_new_images
 
     return tag_new_images(table, make=settings.tags)
-
-
-def _load_new_models(
-    models: Sequence[Model],
-    existing_models: Mapping[str, Model],
-    embedders: EmbedderCache,
-) -> list[Model]:
-    """Return the models. Loading a new one shows that it runs, and states the graph it runs by."""
-    ready_models = []
-    for model in models:
-        ready_model = model
-        if model.name not in existing_models:
-            embedder = embedders.get(model)
-            ready_model = embedder.model
-        ready_models.append(ready_model)
-    return ready_models
 
 
 def _is_empty(source: Source) -> bool:

@@ -13,6 +13,7 @@ import platformdirs
 from lookalike.errors import ModelError
 from lookalike.io.files import atomic_write
 from lookalike.models import onnx_files, tensors, weights
+from lookalike.models.held_calibration import open_calibration
 from lookalike.tracing import span
 from lookalike.types import Model, Weights
 
@@ -69,8 +70,7 @@ def build_graph(model: Model) -> bytes:
     proto = graphs.build(model, numbers)
     is_quantized = model.precision == "int8"
     if is_quantized:
-        path = weights.find(model, "calibration")
-        calibration = tensors.read_tensors(path)
+        calibration = open_calibration(model)
         proto = quantize(proto, calibration)
     content = proto.SerializeToString(deterministic=True)
     return bytes(content)

@@ -280,11 +280,6 @@ def _check_combination(model: Model, source: str) -> None:
             "network that is built here can be quantized. An .onnx file may already be an 8-bit "
             "network: remove precision."
         )
-    if precision == "int8" and model.calibration is None:
-        raise ModelError(
-            f"{subject} precision = 'int8' and no [calibration], which holds the ranges of its "
-            "activations. Create one with: scripts/calibrate MODEL FOLDER --output FILE"
-        )
     if precision != "int8" and model.calibration is not None:
         raise ModelError(
             f"{subject} a [calibration] and precision = {precision!r}; expected 'int8'."

@@ -6,6 +6,7 @@ the next step. docs/decisions/0026-libraries.md compares this with validation li
 
 from __future__ import annotations
 
+import base64
 import json
 import reprlib
 import unicodedata
@@ -25,6 +26,7 @@ __all__ = [
     "REQUIRED_FIELDS",
     "TOWER_FILE_FIELDS",
     "find_fault",
+    "lacks_calibration",
     "parse_model",
     "short_repr",
 ]
@@ -41,6 +43,8 @@ _MAX_IMAGES_AT_ONCE = 1024
 _MAX_TOKENS = 4096
 _MAX_TOKEN_ID = 10_000_000
 _MAX_TEMPLATE = 400
+# In characters, about 20 times the calibration of Inception-v3.
+_MAX_CONTENT = 1 << 22
 
 # Control characters and surrogates.
 _REFUSED_CATEGORIES = frozenset({"Cc", "Cs"})
@@ -64,6 +68,11 @@ class FieldRule:
 
     accepts: Callable[[Any], bool]
     expected: str
+
+
+def lacks_calibration(model: Model) -> bool:
+    """Return whether a Model is an 8-bit network whose activations were not measured yet."""
+    return model.precision == "int8" and model.calibration is None
 
 
 def find_fault(entry: Mapping[str, Any]) -> str | None:
@@ -330,11 +339,21 @@ def _is_file_text(key: object, text: str) -> bool:
             return _is_hash(text, 64)
         case "md5":
             return _is_hash(text, 32)
+        case "content":
+            return len(text) <= _MAX_CONTENT and _is_base64(text)
         case "package" | "extra":
             # Looking up a package whose name has full stops would import the outer package.
             return text.isidentifier()
         case _:
             return key in _FILE_KEYS and _is_text(text)
+
+
+def _is_base64(text: str) -> bool:
+    try:
+        base64.b64decode(text, validate=True)
+    except ValueError:
+        return False
+    return True
 
 
 def _whole_number(low: int, high: int, meaning: str) -> FieldRule:
@@ -364,7 +383,7 @@ _FILE_RULE = FieldRule(
     _is_file,
     "a table of texts with the key file and optionally "
     f"{', '.join(sorted(_FILE_KEYS - {'file'}))}; a sha256 has 64 hexadecimal digits, an md5 32, "
-    "size is a number of bytes, and package and extra are plain names",
+    "size is a number of bytes, package and extra are plain names, and content is base64",
 )
 _POOLING_RULE = _one_of(types.Pooling)
 

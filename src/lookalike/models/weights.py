@@ -165,7 +165,10 @@ def _image_files(model: Model) -> list[Weights]:
     files = []
     for part in _IMAGE_PARTS:
         file: Weights | None = getattr(model, part)
-        if file is not None:
+        if file is None:
+            continue
+        # The Model holds the others.
+        if file.content is None:
             files.append(file)
     return files
 

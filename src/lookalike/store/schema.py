@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from lookalike.errors import ModelError
 from lookalike.io.tables import ARROW_TYPES
-from lookalike.models.schema import parse_model
+from lookalike.models.schema import lacks_calibration, parse_model
 from lookalike.types import Ids, Kind, Model, VectorsF16
 
 __all__ = [
@@ -65,7 +65,18 @@ UNFINISHED_SCHEMA = BASE.with_metadata({_FORMAT_KEY: UNFINISHED.encode()})
 
 
 def column(model: Model) -> pa.Field:
-    """Return the field of a Space: float16 vectors, with its Model in the field's metadata."""
+    """Return the field of a Space: float16 vectors, with its Model in the field's metadata.
+
+    Raises
+    ------
+    ModelError
+        If the Model lacks the calibration without which nothing computes its vectors.
+    """
+    if lacks_calibration(model):
+        raise ModelError(
+            f"The model {model.name!r} is not calibrated yet. Index images with it, which "
+            f"calibrates it on them: lookalike index FOLDER --model {model.name}"
+        )
     description = model.to_json()
     metadata = {_MODEL_KEY: description.encode()}
     vector_type = pa.list_(pa.float16(), model.dim)

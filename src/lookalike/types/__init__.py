@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from lookalike.types.learned_map import LearnedMap, Purpose
+from lookalike.types.weights import Weights
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -123,49 +124,6 @@ class Item:
 
 
 @dataclass(frozen=True, slots=True)
-class Weights:
-    """The source of a Model's weights.
-
-    Attributes
-    ----------
-    file
-        The name of the file, or a path to it.
-    sha256, md5
-        The hash of the file: the sha256, or the md5 if its publisher gives no other. Both are None
-        only for a file that a description names without a hash; a download needs one.
-    package
-        The installed package that ships the file, if one does.
-    extra
-        The extra of Lookalike that installs that package.
-    hub
-        The place on the Hugging Face hub: ``owner/repository``, followed by ``@revision`` for a
-        revision other than ``main``, and by ``/path`` if the name there is not `file`.
-    url
-        Another place to download the file from.
-    license
-        The SPDX identifier or the name of the license, shown before a download.
-    size
-        The size of the file in bytes. A download of another size is refused before it begins.
-    notice
-        A sentence of the publisher about the use of the file, shown before a download.
-    terms
-        The address of a license that the user accepts before a download; None if there is none.
-    """
-
-    file: str
-    sha256: str | None = None
-    md5: str | None = None
-    package: str | None = None
-    extra: str | None = None
-    hub: str | None = None
-    url: str | None = None
-    license: str | None = None
-    size: int | None = None
-    notice: str | None = None
-    terms: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
 class TextTower:
     """The part of a Model that turns texts into vectors of its Space, as data.
 
@@ -250,7 +208,7 @@ class Model:
         The type of the numbers in the network; ``bf16`` needs a runtime and a processor with it.
     calibration
         The ranges of the activations that ``int8`` needs, measured on real images; see
-        `lookalike.models.calibration`.
+        `lookalike.models.calibration`. None where the first images that are indexed are measured.
     runtime
         The runtime of the graph. Two runtimes round 8-bit numbers differently, so their vectors do
         not mix.

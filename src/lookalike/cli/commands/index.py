@@ -281,6 +281,7 @@ def _print_index_report(report: IndexReport, collection: str, *, as_json: bool) 
         rate = processed / report.seconds
         duration += f" ({rate:,.0f} images per second)"
     output.say(f"Took {duration}.")
+    _print_calibrated(report)
     if report.cluster is not None:
         _print_cluster_report(report.cluster)
 
@@ -298,6 +299,13 @@ def _print_index_report(report: IndexReport, collection: str, *, as_json: bool) 
     _print_relocations(report)
     if report.failed:
         _print_failures(report)
+
+
+def _print_calibrated(report: IndexReport) -> None:
+    for measured in report.calibrated:
+        sentence = str(measured)
+        printable = output.printable(sentence)
+        output.say(printable)
 
 
 def _print_cluster_report(report: ClusterReport) -> None:
