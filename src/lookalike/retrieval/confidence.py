@@ -270,7 +270,7 @@ def conformal(calibrated: Distances, distances: Distances) -> Distances:
     # Rounded alike: a row that is measured again is as far as it was.
     given = np.asarray(distances)
     rounded = given.astype(np.float32)
-    known = calibrated.astype(np.float32)
+    known = calibrated.astype(np.float32, copy=False)
     smaller = np.searchsorted(known, rounded, side="left")
     count = len(known)
     at_least_as_far = count - smaller
@@ -442,6 +442,8 @@ def cut(
         added=state.added,
         removed=state.removed,
     )
+    if not answer.hidden:
+        return found._replace(confidences=confidences, answer=answer)
     kept = keep_places(found, places, confidences)
     return kept._replace(answer=answer)
 

@@ -19,6 +19,7 @@ from lookalike.io.memory import release_freed_memory
 from lookalike.server import openapi
 from lookalike.server.access_log import LogRequests
 from lookalike.server.batch_schemas import BatchBody, BatchForm
+from lookalike.server.direct_routes import CallDirectRoutes
 from lookalike.server.duplicate_schemas import VerdictBody
 from lookalike.server.explain_schemas import ExplainBody, ExplainForm
 from lookalike.server.head_requests import HeadRequests
@@ -107,6 +108,8 @@ def make_app(
         redoc_url=None,
         lifespan=_lifespan,
         redirect_slashes=False,
+        # Otherwise FastAPI looks for telemetry at every request, which nothing here sets up.
+        telemetry={"tracing": False, "metrics": False, "logs": False},
         generate_unique_id_function=openapi.operation_id,
     )
     watched = settings.new_collections if settings.watch_collections else None
@@ -118,7 +121,8 @@ def make_app(
     app.state.lookalike = state
     app.state.job_kinds = kinds
 
-    for router in (*_ROUTERS, *kinds.routers):
+    routers = (*_ROUTERS, *kinds.routers)
+    for router in routers:
         app.include_router(router, prefix=API)
     app.include_router(page_router)
     app.mount("/static", PageFiles(), "static")
@@ -131,6 +135,7 @@ def make_app(
     )
     add_exception_handlers(app)
     # The middleware that is added first runs last.
+    app.add_middleware(CallDirectRoutes, routers=routers, prefix=API)
     app.add_middleware(HeadRequests)
     add_middleware(app, settings)
     app.add_middleware(CountRequests, metrics=metrics)

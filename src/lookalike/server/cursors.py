@@ -8,6 +8,8 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import pydantic_core
+
 from lookalike.server.problems import Problem
 
 __all__ = ["Cursor", "digest_of"]
@@ -38,7 +40,7 @@ class Cursor:
     def to_text(self) -> str:
         """Return the cursor as clients receive it."""
         fields = [self.version, self.offset, self.query, self.first_page]
-        encoded = json.dumps(fields).encode()
+        encoded = pydantic_core.to_json(fields)
         return base64.urlsafe_b64encode(encoded).decode()
 
     @classmethod

@@ -44,6 +44,8 @@ class Metrics:
             buckets=_BUCKETS,
             registry=self._registry,
         )
+        # Looking labels up takes longer than counting.
+        self._labeled: dict[tuple[str, str, int], tuple[Counter, Histogram]] = {}
         self._add_gauge(
             "lookalike_image_requests_in_progress",
             "Requests that decode or embed images, running or waiting.",
@@ -63,9 +65,15 @@ class Metrics:
 
     def count(self, method: str, route: str, status: int, seconds: float) -> None:
         """Count a request."""
-        requests = self._requests.labels(method, route, str(status))
+        key = (method, route, status)
+        labeled = self._labeled.get(key)
+        if labeled is None:
+            requests = self._requests.labels(method, route, str(status))
+            times = self._seconds.labels(route)
+            labeled = (requests, times)
+            self._labeled[key] = labeled
+        requests, times = labeled
         requests.inc()
-        times = self._seconds.labels(route)
         times.observe(seconds)
 
     def text(self) -> bytes:

@@ -30,6 +30,8 @@ _SHUTDOWN_SECONDS = 10
 _KEEP_ALIVE_SECONDS = 60
 _MAX_CONNECTIONS = 512
 _BACKLOG = 2048
+# Copying a larger body takes as long as a call of the system.
+_MAX_JOINED_BYTES = 1 << 16
 _OWN_ADDRESSES = ("127.0.0.1", "::1")
 
 
@@ -166,6 +168,8 @@ class _HeaderLimits(HttpToolsProtocol):
     ) -> None:
         if app is service_unavailable:
             app = _too_many_connections
+        joined = _JoinedWrites(cycle.transport, self.loop)
+        cycle.transport = joined  # type: ignore[assignment]
         super()._start_asgi_task(cycle, app)
 
     def _update_timer(self) -> None:
@@ -183,6 +187,52 @@ class _HeaderLimits(HttpToolsProtocol):
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
+
+
+class _JoinedWrites:
+    """The transport of one response, which sends its headers and the start of its body at once.
+
+    uvicorn writes them one after the other. Each write takes a call of the system, and the client
+    wakes up for both.
+    """
+
+    def __init__(
+        self, transport: asyncio.Transport, loop: asyncio.AbstractEventLoop
+    ) -> None:
+        self._transport = transport
+        self._loop = loop
+        self._head: bytes | None = None
+        self._has_begun = False
+
+    def write(self, data: bytes) -> None:
+        if not self._has_begun:
+            self._has_begun = True
+            self._head = data
+            # A stream may have nothing to send for a while.
+            self._loop.call_soon(self._flush)
+            return
+        head = self._head
+        if head is not None and len(data) <= _MAX_JOINED_BYTES:
+            self._head = None
+            self._transport.write(head + data)
+            return
+        self._flush()
+        self._transport.write(data)
+
+    def close(self) -> None:
+        self._flush()
+        self._transport.close()
+
+    def is_closing(self) -> bool:
+        return self._transport.is_closing()
+
+    def _flush(self) -> None:
+        head = self._head
+        if head is None:
+            return
+        self._head = None
+        if not self._transport.is_closing():
+            self._transport.write(head)
 
 
 async def _too_many_connections(scope: Any, receive: Any, send: Any) -> None:
