@@ -198,8 +198,9 @@ class _Handler(BaseHTTPRequestHandler):
     def _body(self, body: bytes, pause_s: float, asked: Asked) -> None:
         for at in range(0, len(body), 4096):
             piece = body[at : at + 4096]
-            self.wfile.write(piece)
+            # Counted first, as the client may have all pieces before this thread goes on.
             asked.sent += len(piece)
+            self.wfile.write(piece)
             time.sleep(pause_s)
 
     def log_message(self, format, *args) -> None:  # noqa: A002  # the name in the standard library

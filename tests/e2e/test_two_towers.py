@@ -12,6 +12,8 @@ from command import lookalike_process
 from hub_server import hub_of
 from live import serving
 
+pytestmark = pytest.mark.slow
+
 RED_CARS = {f"red-car-{index}.png" for index in made.RED["car"]}
 
 

@@ -104,6 +104,7 @@ def test_rows_are_those_of_threads(sample, tmp_path):
     assert tables[0] == tables[1]
 
 
+@pytest.mark.slow
 def test_images_of_a_process_that_dies_are_loaded_in_this_one(sample):
     chunk = tasks(sample, lambda path: ReadInParent(path, os.getpid()))
     parts = LoaderExecutor(1, batch=2).run(worker(), [chunk])
@@ -129,6 +130,7 @@ def test_a_gpu_gets_whole_batches(sample):
     assert [len(part) for part in parts] == [4, 2]
 
 
+@pytest.mark.slow
 def test_ctrl_c_keeps_the_batch_of_each_process(sample, tmp_path, monkeypatch):
     started = tmp_path / "started"
     executor = LoaderExecutor(1)

@@ -19,6 +19,8 @@ from lookalike.models.registry import resolve
 from lookalike.store.table import Table
 from lookalike.types import Model
 
+pytestmark = pytest.mark.slow
+
 BASES = ["efficientnet-lite0", "efficientnet-lite0-int8"]
 
 

@@ -44,7 +44,10 @@ def grow(sample: Path, images: Path, address: object) -> int:
     return 12
 
 
-@pytest.fixture(params=["folder", "object storage"])
+_IN_STORE = pytest.param("object storage", marks=pytest.mark.slow)
+
+
+@pytest.fixture(params=["folder", _IN_STORE])
 def address(request, images, tmp_path):
     """A collection of ten images, in a folder and in object storage."""
     made = str(tmp_path / "shared")

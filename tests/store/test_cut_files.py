@@ -15,6 +15,8 @@ from lookalike.maintenance.check import check_rows
 from lookalike.store import upkeep
 from lookalike.store.table import Table
 
+pytestmark = pytest.mark.slow
+
 ROWS = 400
 
 
