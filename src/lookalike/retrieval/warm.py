@@ -111,8 +111,9 @@ class WarmSearch:
         self._view = view
         self._space = space
         self._vectors = vectors
+        # Searches of a version, and the version that was prepared last, or is being prepared.
         self._searches = 0
-        # The version that was prepared last, or is being prepared.
+        self._searched: int | None = None
         self._begun: int | None = None
         self._lock = threading.Lock()
         # One object, so that another thread never sees rows with the graph of others.
@@ -153,6 +154,10 @@ class WarmSearch:
     def _count_search(self, version: int) -> None:
         """Count a search, and prepare the version in the background after some of them."""
         with self._lock:
+            if self._searched != version:
+                # A collection that changes all the time is not prepared each time.
+                self._searched = version
+                self._searches = 0
             self._searches += 1
             is_begun = self._begun == version
             if is_begun or self._searches <= SEARCHES_BEFORE_GRAPH:
@@ -165,21 +170,19 @@ class WarmSearch:
         row_count = self._view.count(self._space)
         if row_count < LEAST_GRAPH_ROWS or not self._has_memory(row_count):
             return
+        # The earlier graph, of this process or of another. Its rows leave the memory first.
+        earlier = None
+        unkept_rows = 0
+        if self._prepared is not None:
+            earlier = self._prepared.search
+            unkept_rows = self._prepared.unkept_rows
+            self._prepared = None
+        if earlier is None:
+            earlier = self._kept_graph()
         rows = self._vectors.index()
         rows.prepare_steps()
         is_exact_faster = self._is_exact_faster(rows)
-        before = self._prepared
-        prepared = _Prepared(version, rows, is_exact_faster)
-        self._prepared = prepared
-
-        # The earlier graph, of this process or of another.
-        earlier = None
-        unkept_rows = 0
-        if before is not None and before.search is not None:
-            earlier = before.search
-            unkept_rows = before.unkept_rows
-        else:
-            earlier = self._kept_graph()
+        self._prepared = _Prepared(version, rows, is_exact_faster)
 
         # Its update, and the recall of that.
         target = self._target()

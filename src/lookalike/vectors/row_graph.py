@@ -42,7 +42,7 @@ BUILD_EFFORT = 128
 # If more than this share of the rows differ, the graph and its axes are made again.
 MOST_CHANGE = 0.5
 # Rows that are added in one call, which may keep other threads of Python waiting.
-_ADDED_AT_A_TIME = 64
+_ADDED_AT_A_TIME = 16
 _CODED_AT_A_TIME = 1 << 13
 # Coordinates beyond this percentile of their magnitudes are cut off, so that a few large ones do
 # not leave the others few steps.
