@@ -9,7 +9,6 @@ import sys
 import tempfile
 import time
 from concurrent.futures import ThreadPoolExecutor
-from itertools import cycle, islice
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -32,6 +31,8 @@ _CLIENTS = 8
 _SENDERS = 16
 _MODELS = (registry.DEFAULT, "efficientnet-lite0")
 _ROUNDS = 5
+# Each round, and the one for warming up, sends a part one by one and a part in batches.
+_PARTS = 2 * (_ROUNDS + 1)
 # The images of a request that searches by many.
 _BATCH = 32
 _DROPS = 9
@@ -67,6 +68,10 @@ def main() -> int:
         help=f"the number of photographs to drop on the page (default: {_DROPS})",
     )
     arguments = options.parse_args()
+    # The server keeps the vector of each image, so that none is sent twice.
+    arguments.uploads = min(arguments.uploads, arguments.images)
+    if arguments.uploads < _PARTS:
+        options.error(f"--images and --uploads must be at least {_PARTS}")
     report = Report(
         "serve", arguments, ["fastapi", "uvicorn", "pylance", "onnxruntime"]
     )
@@ -76,10 +81,7 @@ def main() -> int:
         )
         collection = Path(place, "collection")
         lookalike.index(folder, collection, models=_MODELS)
-        uploads = [
-            path.read_bytes()
-            for path in islice(cycle(files(folder)), arguments.uploads)
-        ]
+        uploads = [path.read_bytes() for path in files(folder)[: arguments.uploads]]
         with collection_server(collection) as (address, server, seconds):
             report.figures["start_seconds"] = round(seconds, 2)
             _by_rows(report, address, server, collection, arguments)
@@ -173,8 +175,7 @@ def _time_uploads(
     loaded = embedder.load(model, threads=1)
     # Each part is used once per Space, because the server keeps the vectors of its uploads.
     # The first part is for warming up.
-    count = 2 * (_ROUNDS + 1)
-    parts = [uploads[first::count] for first in range(count)]
+    parts = [uploads[first::_PARTS] for first in range(_PARTS)]
     singles, batches = parts[::2], parts[1::2]
     served_parts, alone_parts = iter(singles), iter(singles)
     batched_parts = iter(batches)

@@ -1,7 +1,8 @@
 """The first use of an 8-bit network without a calibration: it is calibrated on the user's images.
 
-Half of a few images is measured. On the other half, the 8-bit vectors are compared with those of
-the float network. A network that loses too much is refused before anything is written.
+Activations are measured on half of a small sample. On the other half, the 8-bit vectors are
+compared with those of the float network. A network that loses too much is refused before anything
+is written.
 docs/decisions/0051-calibration-on-first-use.md has the measurements.
 """
 
@@ -74,9 +75,7 @@ class MeasuredNetwork:
             "network, about their mean."
         )
         if self.drawn:
-            text += (
-                f" {self.drawn} of the images are drawn, because there were too few."
-            )
+            text += f" {self.drawn} of the images are synthetic, because too few could be read."
         return text
 
 

@@ -1,7 +1,7 @@
 """Calibration: measure the ranges of a network's activations on images, for its 8-bit version.
 
-The result is measured once and shipped with the model. Measured on each machine, it would give a
-different graph on each.
+The result is shipped with the model, or measured once, by the run that makes a Space, and stored
+in the Space's Model: measured on each machine, it would give a different graph on each.
 """
 
 from __future__ import annotations

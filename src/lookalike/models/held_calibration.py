@@ -71,14 +71,8 @@ def open_calibration(model: Model) -> dict[str, Tensor]:
         path = weights.find(model, "calibration")
         return tensors.read_tensors(path)
 
-    content = base64.b64decode(file.content)
-    is_promised = _digest_of(content) == file.sha256
-    if not is_promised:
-        raise ModelError(
-            f"The calibration in the model {name!r} has another sha256 than the model states. "
-            "Restore the collection from a backup."
-        )
     try:
+        content = base64.b64decode(file.content)
         held = safetensors.load(content)
     # The errors of safetensors share no base class.
     except Exception as error:
@@ -86,6 +80,12 @@ def open_calibration(model: Model) -> dict[str, Tensor]:
             f"The calibration in the model {name!r} is damaged. "
             "Restore the collection from a backup."
         ) from error
+    is_promised = _digest_of(content) == file.sha256
+    if not is_promised:
+        raise ModelError(
+            f"The calibration in the model {name!r} does not match the sha256 recorded there. "
+            "Restore the collection from a backup."
+        )
     return {key: values.astype(np.float32) for key, values in held.items()}
 
 

@@ -166,6 +166,7 @@ class CandidateSearch:
                 pool_ids = np.intersect1d(fitted_ids, pool.ids, assume_unique=True)
                 pool_places = np.searchsorted(fitted_ids, pool_ids)
                 found = nearest_of(index, compared, count, excluded, pool_places)
+                # The ranking is exact among the pool: only the pool may lack a row.
                 return found._replace(recall=pool.recall)
 
         places: Places | None = None
@@ -175,9 +176,10 @@ class CandidateSearch:
 
 
 def put_first(found: Neighbors, first: Ids) -> Neighbors:
-    """Return as many rows with one of them, or another row, in front; no row if `first` is empty.
+    """Return the rows found with the row `first` in front, and without the last if it is new.
 
-    The distances stay in order: the row in front has the smallest.
+    It gets the distance of the row that was in front, so that the distances stay in order. With
+    `first` empty, the rows are returned as they are.
     """
     if not len(first):
         return found

@@ -352,6 +352,12 @@ class StoredCalibrations:
         # One object, so that another thread never sees a state with the wrong version.
         self._known: tuple[int, CalibrationState | None] | None = None
 
+    @property
+    def are_read(self) -> bool:
+        """Whether the calibration of the newest version is in memory."""
+        known = self._known
+        return known is not None and known[0] == self._view.version
+
     def current(self, queries: Sequence[WeightedQuery]) -> CalibrationState | None:
         """Return the calibration for a search by some queries; None without a usable one.
 

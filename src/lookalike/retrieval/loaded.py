@@ -22,9 +22,9 @@ __all__ = ["SUBSET_ROWS", "SpaceVectors", "nearest_of"]
 
 # Up to this many rows that fit a filter are compared one by one: 42 MB of 1,280 numbers each.
 SUBSET_ROWS = 1 << 14
-# Rankings whose vectors stay in memory: `centered` and `context`.
+# At most this many fits stay in memory.
 _MAX_FITS = 2
-# Smaller Spaces are fitted sooner than a file is written.
+# Fitting a smaller Space is faster than writing the file.
 _LEAST_KEPT_ROWS = 1 << 10
 # The file of a fit is written again when this share of the rows has changed: the rows in between
 # take a command less time than the file.

@@ -117,9 +117,12 @@ class Searcher:
     def numbers_to_compare(self) -> int | None:
         """Return how many numbers a plain search compares, all of which are in memory.
 
-        Returns None if it would use an index of the Space or read its vectors first.
+        Returns None if it would use an index of the Space, or first read its vectors or its
+        calibration.
         """
         if ann.current_tuning(self._view, self.space) is not None:
+            return None
+        if not self._calibrations.are_read:
             return None
         return self._vectors.loaded_size()
 

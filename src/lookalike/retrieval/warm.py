@@ -44,7 +44,7 @@ TIMED_SEARCHES = 8
 TIMED_K = 10
 # Beside the names of rankings, that of a graph in the cache.
 GRAPH_NAME = "graph of rows"
-# Seconds that a process that ends waits for the library to return.
+# Seconds to wait at the end of a process for the library to return.
 MOST_EXIT_WAIT = 2.0
 
 # Set when the process ends.

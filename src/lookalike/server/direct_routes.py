@@ -19,7 +19,7 @@ __all__ = ["CallDirectRoutes"]
 class CallDirectRoutes:
     """Calls the direct routes whose paths have no parameters; the app answers all other requests.
 
-    Routers, stacks of contexts and handlers of exceptions take longer than to parse a request.
+    Routers, stacks of contexts and handlers of exceptions cost more than parsing the request.
 
     Parameters
     ----------

@@ -19,11 +19,10 @@ _MAX_EXAMPLES = 4
 def is_short_search(body: QueryBody, searchers: Sequence[Searcher]) -> bool:
     """Return whether the event loop may answer a query by itself.
 
-    That is a search by a few whole rows whose vectors, and all that it compares, are in memory. It
-    reads no file, and other requests wait for it no longer than for a thread of its own, with
-    which they would share Python's lock.
+    That is a search by a few whole rows, where all that it reads is in memory. Other requests wait
+    for it no longer than for a thread of its own, with which they would share Python's lock.
     """
-    if not isinstance(body, SearchBody) or not _reads_nothing(body):
+    if not isinstance(body, SearchBody) or not _is_simple(body):
         return False
     examples = [*body.positive, *body.negative]
     if len(examples) > _MAX_EXAMPLES:
@@ -40,7 +39,7 @@ def is_short_search(body: QueryBody, searchers: Sequence[Searcher]) -> bool:
     return total <= _MAX_NUMBERS
 
 
-def _reads_nothing(body: SearchBody) -> bool:
+def _is_simple(body: SearchBody) -> bool:
     """Return whether a search has no option that may read the table or compare rows twice."""
     if body.where is not None or body.cursor is not None:
         return False

@@ -9,7 +9,7 @@ __all__ = ["Weights"]
 
 @dataclass(frozen=True, slots=True)
 class Weights:
-    """The source of a Model's weights.
+    """A file that a Model needs, and where it comes from.
 
     Attributes
     ----------
