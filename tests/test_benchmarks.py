@@ -187,6 +187,7 @@ def test_start(bench, sample):
         "import lookalike",
         "lookalike --help",
         "lookalike search",
+        "search",
     ]
 
 

@@ -181,12 +181,12 @@ def test_few_readable_images_are_completed_by_drawn_ones(small, sample, tmp_path
     folder = tmp_path / "few"
     shutil.copytree(sample / "car", folder)
     # A copy counts once, and a damaged file not at all.
-    shutil.copy(next(folder.iterdir()), folder / "copy.jpg")
+    shutil.copy(min(folder.iterdir()), folder / "copy.jpg")
     (folder / "damaged.jpg").write_text("no image")
     report = lookalike.index(folder, tmp_path / "collection", models=[small])
     (measured,) = report.calibrated
     assert (measured.images, measured.compared, measured.drawn) == (16, 16, 27)
-    assert "27 of the images are drawn" in str(measured)
+    assert "27 of the images are synthetic" in str(measured)
     assert (report.images, report.failed) == (6, 1)
 
 

@@ -17,7 +17,7 @@ from lookalike.tracing import span
 from lookalike.types import NO_IDS, Ids, Neighbors, Places, VectorsF16
 from lookalike.vectors.exact import ExactIndex
 
-__all__ = ["SUBSET_ROWS", "SpaceVectors", "nearest_of"]
+__all__ = ["SUBSET_ROWS", "SpaceVectors", "nearest_of", "without_excluded"]
 
 
 # Up to this many rows that fit a filter are compared one by one: 42 MB of 1,280 numbers each.
@@ -250,10 +250,17 @@ def nearest_of(
     # The nearest of all may be excluded.
     enough = count + len(excluded)
     ids, distances = index.search(vector, enough, places=places)
-    if len(excluded):
-        is_excluded = np.isin(ids, excluded)
-        included = np.flatnonzero(~is_excluded)
-        nearest = included[:count]
-        ids = ids[nearest]
-        distances = distances[nearest]
-    return Neighbors(ids, distances, recall=None)
+    found = Neighbors(ids, distances, recall=None)
+    return without_excluded(found, count, excluded)
+
+
+def without_excluded(found: Neighbors, count: int, excluded: Ids) -> Neighbors:
+    """Return the first rows of an answer that are not excluded."""
+    if not len(excluded):
+        return found
+    is_excluded = np.isin(found.ids, excluded)
+    included = np.flatnonzero(~is_excluded)
+    nearest = included[:count]
+    ids = found.ids[nearest]
+    distances = found.distances[nearest]
+    return found._replace(ids=ids, distances=distances)

@@ -8,6 +8,7 @@ index of the table and exact search.
 from __future__ import annotations
 
 import atexit
+import logging
 import threading
 import time
 from collections.abc import Callable
@@ -19,7 +20,7 @@ import numpy as np
 from lookalike.errors import LookalikeError
 from lookalike.io.free_memory import free_memory
 from lookalike.retrieval import fit_cache
-from lookalike.retrieval.loaded import SpaceVectors, nearest_of
+from lookalike.retrieval.loaded import SpaceVectors, nearest_of, without_excluded
 from lookalike.store import ann
 from lookalike.store.view import View
 from lookalike.types import Ids, Neighbors, VectorsF16
@@ -90,7 +91,7 @@ class _Prepared:
             answer = search.search(rows, vector, enough)
             if answer is not None:
                 found = Neighbors(*answer)
-                return _without_excluded(found, count, excluded)
+                return without_excluded(found, count, excluded)
         if self.is_exact_faster:
             return nearest_of(rows, vector, count, excluded)
         return None
@@ -143,8 +144,15 @@ class WarmSearch:
     def prepare(self) -> bool:
         """Prepare the newest version now, and return whether its graph is used."""
         version = self._view.version
-        with _preparing, suppress(LookalikeError, GraphStopped, MemoryError):
-            self._prepare(version)
+        with _preparing:
+            try:
+                self._prepare(version)
+            except GraphStopped:
+                # The process ends.
+                return False
+            except (LookalikeError, MemoryError, RuntimeError) as error:
+                log = logging.getLogger("lookalike")
+                log.warning("no graph of the Space %r is made: %s", self._space, error)
         prepared = self._prepared
         if prepared is None or prepared.version != version:
             return False
@@ -234,18 +242,6 @@ class WarmSearch:
         if tuning is None:
             return GRAPH_RECALL
         return max(GRAPH_RECALL, tuning.target)
-
-
-def _without_excluded(found: Neighbors, count: int, excluded: Ids) -> Neighbors:
-    """Return the first rows of an answer that are not excluded."""
-    if not len(excluded):
-        return found
-    is_excluded = np.isin(found.ids, excluded)
-    included = np.flatnonzero(~is_excluded)
-    nearest = included[:count]
-    ids = found.ids[nearest]
-    distances = found.distances[nearest]
-    return found._replace(ids=ids, distances=distances)
 
 
 def _search_of(

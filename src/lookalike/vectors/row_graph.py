@@ -185,13 +185,6 @@ class RowGraph:
             _add_rows(links, self.codes, rows, new_places, is_stopped)
         return RowGraph(rows.ids, digests, self.codes, links, changed_rows)
 
-    @property
-    def nbytes(self) -> int:
-        """The bytes of memory in addition to the vectors."""
-        codes = self.codes
-        links_bytes = int(self.links.memory_usage)
-        return links_bytes + self.ids.nbytes + self.digests.nbytes + codes.axes.nbytes
-
     def near(self, query: VectorsF16, count: int) -> Ids:
         """Return the ids of rows near a query, in no order: the wider the walk, the surer.
 
