@@ -181,7 +181,7 @@ def _deliver_interrupts():
 def _few_sample_rows():
     """Measure the recall of an index on few rows: that is most of the time of `optimize`."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(tuning, "SAMPLE_ROWS", 16)
+        patch.setattr(tuning, "SAMPLE_ROWS", 8)
         yield
 
 

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import zlib
 from concurrent.futures import ThreadPoolExecutor
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -288,6 +289,15 @@ def test_many_profiles_take_little_memory():
 # Large images, converted after they are shrunk
 
 
+@cache
+def enlarged(path: Path, name: str) -> Image.Image:
+    """Return a photograph at five times its width and height, in a color space."""
+    small = imaging.decode(path.read_bytes())
+    size = (small.width * 5, small.height * 5)
+    large = small.resize(size, Image.Resampling.LANCZOS)
+    return in_space(large, SPACES[name])
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["display-p3", "adobe-rgb"])
 @pytest.mark.parametrize("kind", ["PNG", "JPEG"])
@@ -295,9 +305,7 @@ def test_large_images_are_the_same_within_levels(some_photographs, name, kind):
     model = resolve("auto")
     space = SPACES[name]
     for path in some_photographs[:2]:
-        small = imaging.decode(path.read_bytes())
-        size = (small.width * 5, small.height * 5)
-        large = in_space(small.resize(size, Image.Resampling.LANCZOS), space)
+        large = enlarged(path, name)
         options = {"quality": 95} if kind == "JPEG" else {"compress_level": 1}
         data = encoded(large, kind, icc_profile=rgb_profile(space), **options)
 
