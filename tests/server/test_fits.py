@@ -26,12 +26,15 @@ class HeldFit:
 
     def __init__(self, monkeypatch) -> None:
         self.begun = self.completed = 0
+        # After the first quarter; by the test; however it ends.
+        self.reached = threading.Event()
         self.released, self.ended = threading.Event(), threading.Event()
         refit = ContextRanking.refit
 
         def held(ranking, stored, state, progress=None):
             self.begun += 1
             progress(1, 4)
+            self.reached.set()
             self.released.wait()
             try:
                 progress(2, 4)
@@ -60,6 +63,7 @@ def test_searches_do_not_wait_for_a_ranking(client, monkeypatch):
         assert int(first.headers["retry-after"]) > 0
         assert search(client, "plain").status_code == 200
         assert search(client, "centered").status_code == 200
+        assert held.reached.wait(timeout=60)
         (result,) = search(client, "context", "search/batch").json()["results"]
         assert "25% of that is done" in result["problem"]["detail"]
         assert held.begun == 1
@@ -84,6 +88,7 @@ def test_a_ranking_that_fails_is_tried_again(client, monkeypatch):
 def test_a_server_that_ends_does_not_wait_for_a_ranking(client, monkeypatch):
     held = HeldFit(monkeypatch)
     assert search(client, "context").status_code == 503
+    assert held.reached.wait(timeout=60)
     client.app.state.lookalike.close()
     held.released.set()
     assert held.ended.wait(timeout=60)
