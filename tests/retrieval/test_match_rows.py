@@ -104,7 +104,7 @@ def test_large_tables_are_loaded_late_or_never(table, monkeypatch):
     rows.read(ids)
     assert loaded_columns(table, NAMES) is not None
     table.row_columns = None
-    monkeypatch.setattr(match_rows, "_LARGEST_TABLE", 29)
+    monkeypatch.setattr(match_rows, "_MOST_LOADED_ROWS", 29)
     assert rows.read(ids) == stored(table, ids)
     assert loaded_columns(table, NAMES) is None
 

@@ -272,7 +272,7 @@ index = ExactIndex(np.arange(len(rows)), rows)
 
 def build():
     print("begun", flush=True)
-    RowGraph.build(index, warm._exit.is_set)
+    RowGraph.build(index, warm._stopping.is_set)
     print("made", flush=True)
 
 warm._run_in_background(build)
@@ -297,3 +297,13 @@ print(products.products_of_part(rows[0], rows))
         [sys.executable, "-c", script], capture_output=True, text=True, check=True
     )
     assert done.stdout == "[8. 8.]\n"
+
+
+def test_a_walk_that_finds_too_few_rows_is_no_answer(tmp_path, monkeypatch):
+    searcher = searcher_of(make_collection(tmp_path / "c", rows_of(300)))
+    expected = find(searcher, QUERIES[0], exact=True)
+    near = RowGraph.near
+    monkeypatch.setattr(RowGraph, "near", lambda *args: near(*args)[:3])
+    found = find(searcher, QUERIES[0])
+    assert found.recall is None
+    assert found.ids.tolist() == expected.ids.tolist()

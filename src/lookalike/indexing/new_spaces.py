@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from lookalike.indexing.first_use import Calibrator, MeasuredNetwork
+from lookalike.indexing.network_calibration import CalibratedNetwork, Calibrator
 from lookalike.models.cache import EmbedderCache
 from lookalike.models.schema import lacks_calibration
 from lookalike.store.table import Table
@@ -30,9 +30,9 @@ class SpaceMaker:
         self._calibrator = calibrator
 
     @property
-    def calibrated(self) -> list[MeasuredNetwork]:
+    def calibrated(self) -> list[CalibratedNetwork]:
         """The networks that were calibrated."""
-        return self._calibrator.measured
+        return self._calibrator.calibrated
 
     def load_new(
         self, models: Sequence[Model], existing_models: Mapping[str, Model]

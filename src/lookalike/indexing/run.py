@@ -23,9 +23,9 @@ from lookalike.indexing.executor import (
     Executor,
     ThreadExecutor,
 )
-from lookalike.indexing.first_use import Calibrator, MeasuredNetwork
 from lookalike.indexing.loaders import LoaderExecutor
 from lookalike.indexing.metadata import MetadataFile, MetadataReport
+from lookalike.indexing.network_calibration import CalibratedNetwork, Calibrator
 from lookalike.indexing.new_spaces import SpaceMaker
 from lookalike.indexing.plan import Plan
 from lookalike.indexing.relocation import Relocation, find_relocations
@@ -154,7 +154,7 @@ class IndexReport:
     skipped: SkippedFiles = field(default_factory=SkippedFiles)
     metadata: MetadataReport | None = None
     tags: TagReport | None = None
-    calibrated: list[MeasuredNetwork] = field(default_factory=list)
+    calibrated: list[CalibratedNetwork] = field(default_factory=list)
     failures: list[tuple[str, str]] = field(default_factory=list)
     withheld: list[Withheld] = field(default_factory=list)
     incomplete: list[str] = field(default_factory=list)

@@ -18,8 +18,8 @@ __all__ = ["cosine_about_mean"]
 def cosine_about_mean(model: Model, images: npt.NDArray[np.uint8]) -> float:
     """Return the mean cosine of a network's 8-bit vectors to its float vectors, about their mean.
 
-    The vectors of all images are alike, so that their cosine itself is near 1 even for a poor copy.
-    A search depends on what is left of them without their mean, here that of the float vectors.
+    All vectors share a large mean, so that the plain cosine is near 1 even for a poor network. A
+    search depends on their differences from it. The mean is that of the float vectors.
 
     Parameters
     ----------
@@ -46,7 +46,7 @@ def cosine_about_mean(model: Model, images: npt.NDArray[np.uint8]) -> float:
 
 
 def _embed_once(model: Model, images: npt.NDArray[np.uint8]) -> VectorsF32:
-    """Embed images by a graph that is kept nowhere."""
+    """Embed images by a graph that is not cached."""
     graph = build_graph(model)
     embedder = OnnxEmbedder(model, graph)
     return embedder.embed(images)

@@ -22,12 +22,20 @@ from lookalike.io.files import atomic_write, remove_oldest
 from lookalike.retrieval.fitted import FitState
 from lookalike.store.view import View
 
-__all__ = ["MOST_FIT_BYTES", "find_fit", "store_fit"]
+__all__ = ["MOST_FIT_BYTES", "find_fit", "is_worth_keeping", "store_fit"]
 
 # The bytes of all files together.
 MOST_FIT_BYTES = 4 << 30
 # Raised when a ranking computes something else, so that older files are not found.
 _FIT_FORMAT = 1
+# Computing the changes of fewer rows than this share takes a process less time than the file.
+_LEAST_CHANGE = 0.01
+
+
+def is_worth_keeping(changed_rows: int, row_count: int) -> bool:
+    """Return whether a fit differs enough from the one in the cache to be written again."""
+    least_rows = max(1, _LEAST_CHANGE * row_count)
+    return changed_rows >= least_rows
 
 
 def find_fit(view: View, space: str, fit: str) -> FitState | None:

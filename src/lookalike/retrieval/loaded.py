@@ -26,9 +26,6 @@ SUBSET_ROWS = 1 << 14
 _MAX_FITS = 2
 # Fitting a smaller Space is faster than writing the file.
 _LEAST_KEPT_ROWS = 1 << 10
-# The file of a fit is written again when this share of the rows has changed: the rows in between
-# take a command less time than the file.
-_LEAST_KEPT_CHANGE = 0.01
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -196,8 +193,7 @@ class SpaceVectors:
         count = len(fitted.index)
         if state is None or count < _LEAST_KEPT_ROWS:
             return False
-        least_rows = max(1, _LEAST_KEPT_CHANGE * count)
-        if unkept_rows < least_rows:
+        if not fit_cache.is_worth_keeping(unkept_rows, count):
             return False
         name = ranking.name
         with span("keep fit"):

@@ -18,7 +18,7 @@ _ROWS_PER_READ = 1 << 14
 # A command that searches a few times loads none.
 _LEAST_READS = 4
 # About 100 bytes a row. More rows are read from the table.
-_LARGEST_TABLE = 1 << 22
+_MOST_LOADED_ROWS = 1 << 22
 
 
 class MatchRows:
@@ -77,7 +77,7 @@ class MatchRows:
             return False
         row_count = view.count_where(None)
         is_worth_it = row_count <= self._reads * _ROWS_PER_READ
-        return is_worth_it and row_count <= _LARGEST_TABLE
+        return is_worth_it and row_count <= _MOST_LOADED_ROWS
 
     def _load(self) -> None:
         """Load the columns, unless another thread does: this one reads from the table then."""

@@ -1,8 +1,8 @@
 """Approximate search in memory, for a process that searches a Space often.
 
-It is prepared in the background: the vectors are read, a graph of them is read from the cache or
-made, and its recall is measured on the rows. Until then, and for other searches, there are the
-index of the table and exact search.
+It is prepared in the background: the vectors are read, their graph comes from the cache or is
+made, and its recall is measured on the rows. Until then, searches use the index of the table or
+compare all rows, as searches with a filter always do.
 """
 
 from __future__ import annotations
@@ -38,18 +38,16 @@ SEARCHES_BEFORE_GRAPH = 16
 GRAPH_RECALL = 0.99
 # The vectors may take this share of the memory that is left.
 MOST_MEMORY_SHARE = 0.5
-# The file of a graph is written again when this share of the rows has changed.
-LEAST_CHANGE_TO_KEEP = 0.01
 # Searches that are timed, to see whether the index of the table or exact search is faster.
 TIMED_SEARCHES = 8
 TIMED_K = 10
-# Beside the names of rankings, that of a graph in the cache.
+# The name of a graph in the cache, beside those of rankings.
 GRAPH_NAME = "graph of rows"
 # Seconds to wait at the end of a process for the library to return.
 MOST_EXIT_WAIT = 2.0
 
 # Set when the process ends.
-_exit = threading.Event()
+_stopping = threading.Event()
 # One Space is prepared at a time: this takes the memory and the processor of one.
 _preparing = threading.Lock()
 _preparations: set[threading.Thread] = set()
@@ -196,7 +194,7 @@ class WarmSearch:
         target = self._target()
         search = _search_of(rows, earlier, target)
         unkept_rows += search.graph.changed_rows
-        if unkept_rows >= max(1, LEAST_CHANGE_TO_KEEP * len(rows)):
+        if fit_cache.is_worth_keeping(unkept_rows, len(rows)):
             fit_cache.store_fit(self._view, self._space, GRAPH_NAME, search.state)
             unkept_rows = 0
         self._prepared = _Prepared(version, rows, is_exact_faster, search, unkept_rows)
@@ -248,7 +246,7 @@ def _search_of(
     rows: ExactIndex, earlier: GraphSearch | None, target: float
 ) -> GraphSearch:
     """Return the measured graph of some rows, from an earlier one of the same Space."""
-    is_stopped = _exit.is_set
+    is_stopped = _stopping.is_set
     if earlier is None:
         graph = RowGraph.build(rows, is_stopped)
         return GraphSearch.measure(graph, rows, target, is_stopped)
@@ -282,6 +280,6 @@ def _run_in_background(work: Callable[[], object]) -> None:
 @atexit.register
 def _stop_threads() -> None:
     """Stop the work, and wait until the library has returned, which may not be interrupted."""
-    _exit.set()
+    _stopping.set()
     for thread in list(_preparations):
         thread.join(MOST_EXIT_WAIT)

@@ -10,11 +10,11 @@ from bisect import bisect_left
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 
 from lookalike.store.view import View
 from lookalike.types import Ids, Places
+from lookalike.vectors.sorted_ids import places_of_ids
 
 __all__ = ["RowColumns", "load_columns", "loaded_columns"]
 
@@ -78,14 +78,7 @@ class RowColumns:
 
     def positions(self, ids: Ids) -> Places:
         """Return the positions of the rows with these ids; unknown ids are skipped."""
-        own_ids = self.ids
-        if not len(own_ids):
-            return np.empty(0, np.intp)
-        last = len(own_ids) - 1
-        positions = np.searchsorted(own_ids, ids)
-        positions = np.minimum(positions, last)
-        ids_there = own_ids[positions]
-        is_known = ids_there == ids
+        positions, is_known = places_of_ids(ids, self.ids)
         known: Places = positions[is_known]
         return known
 

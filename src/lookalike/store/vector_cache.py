@@ -22,6 +22,7 @@ import pyarrow as pa
 from lookalike.io.files import atomic_write, remove_oldest
 from lookalike.store.schema import column_vectors
 from lookalike.types import Ids, VectorsF16
+from lookalike.vectors.sorted_ids import places_of_ids
 
 __all__ = [
     "MOST_BYTES",
@@ -88,10 +89,7 @@ class CachedVectors:
 
     def of(self, ids: Ids) -> tuple[Ids, VectorsF16]:
         """Return those of `ids` that have a vector, and their vectors."""
-        last = len(self.ids) - 1
-        positions = np.searchsorted(self.ids, ids)
-        positions = np.minimum(positions, last)
-        is_known = self.ids[positions] == ids
+        positions, is_known = places_of_ids(ids, self.ids)
         known_ids = ids[is_known]
         known_positions = positions[is_known]
         return known_ids, self.vectors[known_positions]

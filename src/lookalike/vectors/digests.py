@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from lookalike.types import Ids, Places, VectorsF16
+from lookalike.vectors.sorted_ids import places_of_ids
 
 __all__ = ["RowDigests", "row_digests", "row_origins"]
 
@@ -44,9 +45,7 @@ def row_origins(
     """
     if not len(old_ids):
         return np.full(len(ids), -1, np.intp)
-    places = np.searchsorted(old_ids, ids)
-    places = np.minimum(places, len(old_ids) - 1)
-    is_same_id = old_ids[places] == ids
+    places, is_same_id = places_of_ids(ids, old_ids)
     is_same_vector = (old_digests[places] == digests).all(axis=1)
     origins: Places = np.where(is_same_id & is_same_vector, places, -1)
     return origins

@@ -26,6 +26,7 @@ from lookalike.vectors.products import (
     smallest,
     squared_distances,
 )
+from lookalike.vectors.sorted_ids import places_of_ids
 
 if TYPE_CHECKING:
     from lookalike.vectors.stepwise import StepwisePruner
@@ -94,15 +95,8 @@ class ExactIndex:
 
         The ids of the index must rise.
         """
-        own_ids = self.ids
-        if not len(own_ids):
-            return None
-        last = len(own_ids) - 1
-        places = own_ids.searchsorted(ids)
-        places = np.minimum(places, last)
-        found_ids = own_ids[places]
-        is_found = found_ids == ids
-        if is_found.all():
+        places, is_found = places_of_ids(ids, self.ids)
+        if is_found.all() and len(self):
             return self._vectors[places]
         return None
 

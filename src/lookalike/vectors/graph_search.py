@@ -68,7 +68,7 @@ class GraphSearch:
     def measure(
         cls, graph: RowGraph, rows: ExactIndex, target: float, is_stopped: IsStopped
     ) -> Self:
-        """Find the widths that surely reach a recall, on a seeded sample of the rows.
+        """Find the widths that reach a recall with two standard errors to spare, on sampled rows.
 
         Each row is searched exactly and along the graph, and is left out of its own answer.
 
@@ -111,13 +111,16 @@ class GraphSearch:
         ids, distances
             ``[k]`` each, as `ExactIndex.search` returns them.
         recall
-            The measured recall. None in place of all if it was not measured for k rows, or is too
-            low.
+            The measured recall. None in place of all three if no width is known for k rows, or if
+            the walk finds fewer.
         """
         for walk in self.widths:
             # They ascend by k.
             if walk.k >= k:
                 near = self.graph.near(query, walk.width)
+                if len(near) < k:
+                    # Parts of a worn graph may be out of reach.
+                    return None
                 places = np.searchsorted(rows.ids, near)
                 ids, distances = rows.nearest_of_few(query, k, places)
                 return ids, distances, walk.recall
@@ -140,7 +143,7 @@ class GraphSearch:
         Raises
         ------
         ValueError
-            If they are not those of `state`: the library would end the process.
+            If they are not those of `state`: on damaged data USearch may crash.
         """
         arrays = dict(state)
         stored = arrays.pop("checksum", None)
@@ -191,7 +194,7 @@ class _QueriedRows:
 
 
 def _distances_without(own_id: np.int64, ids: Ids, distances: Distances) -> Distances:
-    """Return the distances of the rows but one; but the last, if that one is not among them."""
+    """Return the distances without that of a row itself, or without the last if it is absent."""
     is_other = ids != own_id
     others: Distances = distances[is_other]
     return others[: len(ids) - 1]
@@ -200,7 +203,7 @@ def _distances_without(own_id: np.int64, ids: Ids, distances: Distances) -> Dist
 def _walk_recall(
     graph: RowGraph, sample: _QueriedRows, k: int, width: int, target: float
 ) -> float | None:
-    """Return the recall of a width, or None if it does not surely reach the target."""
+    """Return the recall of a width; None unless it reaches the target by two standard errors."""
     # A few rows show that most widths miss the target.
     shares = _walk_shares(graph, sample, k, width, slice(0, FIRST_ROWS))
     recall, error = mean_and_error(shares)

@@ -216,7 +216,9 @@ def row_parts(count: int, numbers: int) -> list[slice]:
 
 
 def _equal_parts(count: int, part_count: int) -> list[slice]:
-    bounds = [count * number // part_count for number in range(part_count + 1)]
+    """Return about equal parts of some rows."""
+    numbers = range(part_count + 1)
+    bounds = [count * number // part_count for number in numbers]
     pairs = pairwise(bounds)
     return [slice(first, end) for first, end in pairs]
 

@@ -1,8 +1,8 @@
 """A graph of rows: a walk along it finds a few rows near a query without reading the others.
 
 The graph is USearch's HNSW (Malkov and Yashunin, 2016, arXiv:1603.09320). It compares short int8
-codes: the first coordinates of each row along the principal axes. So it is a fraction of the rows'
-size, and the rows that it finds have to be compared again, exactly.
+codes: the first coordinates of each row along the principal axes. It takes a fraction of the rows'
+memory, and the rows that it finds are compared again, exactly.
 """
 
 from __future__ import annotations
@@ -28,15 +28,14 @@ from lookalike.vectors.products import (
     row_tiles,
 )
 
-__all__ = ["Arrays", "GraphStopped", "IsStopped", "RowCodes", "RowGraph"]
+__all__ = ["Arrays", "GraphStopped", "IsStopped", "RowEncoder", "RowGraph"]
 
 # Arrays by name, which are kept for the next process.
 Arrays = dict[str, npt.NDArray[Any]]
 
 # The numbers of a code.
 CODE_LENGTH = 128
-# Links of a row, of which the lowest level has twice this number, and the rows among which a new
-# one looks for them.
+# HNSW's M, the links of a row (twice as many on the lowest level), and its efConstruction.
 LINKS = 16
 BUILD_EFFORT = 128
 # If more than this share of the rows differ, the graph and its axes are made again.
@@ -44,8 +43,7 @@ MOST_CHANGE = 0.5
 # Rows that are added in one call, which may keep other threads of Python waiting.
 _ADDED_AT_A_TIME = 16
 _CODED_AT_A_TIME = 1 << 13
-# Coordinates beyond this percentile of their magnitudes are cut off, so that a few large ones do
-# not leave the others few steps.
+# Coordinates beyond this percentile are clipped, so that outliers do not use up the int8 range.
 _LARGEST_PERCENTILE = 99.99
 _SCALE_ROWS = 1 << 12
 _SCALE_SEED = 0
@@ -59,7 +57,7 @@ class GraphStopped(Exception):  # noqa: N818 (not an error)
     """Raised when the work on a graph is stopped."""
 
 
-class RowCodes:
+class RowEncoder:
     """Turns vectors into int8 codes.
 
     Parameters
@@ -83,7 +81,7 @@ class RowCodes:
 
     @classmethod
     def of(cls, rows: VectorsF16) -> Self:
-        """Fit codes to rows, float16 ``[n, dim]``."""
+        """Fit an encoder to rows, float16 ``[n, dim]``."""
         count, dim = rows.shape
         length = min(CODE_LENGTH, dim)
         principal = PrincipalAxes.of(rows, length)
@@ -97,7 +95,7 @@ class RowCodes:
         scale = _MOST_INT8 / largest if largest > 0 else 1.0
         return cls(principal.mean, principal.axes, scale)
 
-    def of_rows(self, rows: VectorsF16) -> VectorsInt8:
+    def encode_rows(self, rows: VectorsF16) -> VectorsInt8:
         """Return the codes of rows, int8 ``[n, length]``."""
         codes = np.empty((len(rows), self.axes.shape[1]), np.int8)
         for part, tile in row_tiles(rows):
@@ -107,7 +105,7 @@ class RowCodes:
             codes[part] = _rounded(coordinates)
         return codes
 
-    def of_query(self, query: VectorsF16) -> VectorsInt8:
+    def encode_query(self, query: VectorsF16) -> VectorsInt8:
         """Return the code of a query, int8 ``[length]``."""
         query_f32 = to_float32(query)
         coordinates = products_of_part(query_f32, self._query_axes)
@@ -124,10 +122,10 @@ class RowGraph:
     ids
         int64 ``[n]``, rising.
     digests
-        uint8 ``[n, 16]``, a hash of each vector, which shows whether it has changed.
-    codes
+        uint8 ``[n, 16]``, a hash of each vector; it shows whether a row has changed.
+    encoder
         Makes the codes that the graph compares.
-    links
+    hnsw
         USearch's index of the codes, by id.
     changed_rows
         The rows that were added, removed or changed in the update that made it; all for a new one.
@@ -135,8 +133,8 @@ class RowGraph:
 
     ids: Ids
     digests: RowDigests
-    codes: RowCodes
-    links: Any
+    encoder: RowEncoder
+    hnsw: Any
     changed_rows: int
     # Searches in threads of Python would share memory of the library.
     _lock: threading.Lock = field(default_factory=threading.Lock)
@@ -151,19 +149,19 @@ class RowGraph:
             If `is_stopped` returns true meanwhile.
         """
         digests = row_digests(rows.matrix)
-        codes = RowCodes.of(rows.matrix)
-        links = _new_links(codes)
+        encoder = RowEncoder.of(rows.matrix)
+        hnsw = _new_hnsw(encoder)
         count = len(rows)
         every_row = np.arange(count)
-        _add_rows(links, codes, rows, every_row, is_stopped)
-        return cls(rows.ids, digests, codes, links, changed_rows=count)
+        _add_rows(hnsw, encoder, rows, every_row, is_stopped)
+        return cls(rows.ids, digests, encoder, hnsw, changed_rows=count)
 
     def update(self, rows: ExactIndex, is_stopped: IsStopped) -> RowGraph:
-        """Return the graph of other rows: of these, with the differences; see `build`.
+        """Return a graph of `rows`: a copy of this one, with the differences applied to it.
 
-        The graph itself stays as it is, for the searches that still use it.
+        This one stays as it is, for the searches that still use it. Errors are those of `build`.
         """
-        if self.codes.mean.shape != rows.matrix.shape[1:]:
+        if self.encoder.mean.shape != rows.matrix.shape[1:]:
             return RowGraph.build(rows, is_stopped)
         digests = row_digests(rows.matrix)
         origins = row_origins(self.ids, self.digests, rows.ids, digests)
@@ -176,17 +174,17 @@ class RowGraph:
         if changed_rows > MOST_CHANGE * len(rows):
             return RowGraph.build(rows, is_stopped)
 
-        links = self.links
+        hnsw = self.hnsw
         if changed_rows:
             with self._lock:
-                links = links.copy()
+                hnsw = hnsw.copy()
             # A changed row is removed and added.
-            links.remove(removed_ids, threads=1)
-            _add_rows(links, self.codes, rows, new_places, is_stopped)
-        return RowGraph(rows.ids, digests, self.codes, links, changed_rows)
+            hnsw.remove(removed_ids, threads=1)
+            _add_rows(hnsw, self.encoder, rows, new_places, is_stopped)
+        return RowGraph(rows.ids, digests, self.encoder, hnsw, changed_rows)
 
     def near(self, query: VectorsF16, count: int) -> Ids:
-        """Return the ids of rows near a query, in no order: the wider the walk, the surer.
+        """Return the ids of rows near a query, in no order. A wider walk misses fewer.
 
         Parameters
         ----------
@@ -195,10 +193,10 @@ class RowGraph:
         count
             The width of the walk, and the number of rows.
         """
-        code = self.codes.of_query(query)
+        code = self.encoder.encode_query(query)
         # The walk is as wide as the number of rows that are asked for.
         with self._lock:
-            found = self.links.search(code, count, threads=1)
+            found = self.hnsw.search(code, count, threads=1)
         ids: Ids = found.keys.astype(np.int64)
         return ids
 
@@ -206,62 +204,66 @@ class RowGraph:
     def state(self) -> Arrays:
         """The arrays from which `from_state` makes it again."""
         with self._lock:
-            saved = self.links.save()
+            saved = self.hnsw.save()
         return {
             "ids": self.ids,
             "digests": self.digests,
-            "mean": self.codes.mean,
-            "axes": self.codes.axes,
-            "scale": np.array([self.codes.scale]),
-            "links": np.frombuffer(saved, np.uint8),
+            "mean": self.encoder.mean,
+            "axes": self.encoder.axes,
+            "scale": np.array([self.encoder.scale]),
+            "hnsw": np.frombuffer(saved, np.uint8),
         }
 
     @classmethod
     def from_state(cls, state: Arrays) -> Self:
         """Return the graph of some arrays, which must be those of `state`."""
         scale = float(state["scale"][0])
-        codes = RowCodes(state["mean"], state["axes"], scale)
-        links = _new_links(codes)
-        saved = state["links"]
-        links.load(saved.tobytes())
-        _keep_walks_narrow(links)
-        return cls(state["ids"], state["digests"], codes, links, changed_rows=0)
+        encoder = RowEncoder(state["mean"], state["axes"], scale)
+        hnsw = _new_hnsw(encoder)
+        saved = state["hnsw"]
+        hnsw.load(saved.tobytes())
+        _set_expansion(hnsw)
+        return cls(state["ids"], state["digests"], encoder, hnsw, changed_rows=0)
 
 
-def _new_links(codes: RowCodes) -> Any:
+def _new_hnsw(encoder: RowEncoder) -> Any:
     index_class = _usearch_index()
-    length = codes.axes.shape[1]
-    links = index_class(
+    length = encoder.axes.shape[1]
+    hnsw = index_class(
         ndim=length,
         metric="l2sq",
         dtype="i8",
         connectivity=LINKS,
         expansion_add=BUILD_EFFORT,
     )
-    _keep_walks_narrow(links)
-    return links
+    _set_expansion(hnsw)
+    return hnsw
 
 
-def _keep_walks_narrow(links: Any) -> None:
-    """Have a walk be as wide as the number of rows that a search asks for."""
-    links.expansion_search = 1
-    links.expansion_add = BUILD_EFFORT
+def _set_expansion(hnsw: Any) -> None:
+    """Make a walk as wide as the number of rows that a search asks for."""
+    hnsw.expansion_search = 1
+    hnsw.expansion_add = BUILD_EFFORT
 
 
 def _add_rows(
-    links: Any, codes: RowCodes, rows: ExactIndex, places: Places, is_stopped: IsStopped
+    hnsw: Any,
+    encoder: RowEncoder,
+    rows: ExactIndex,
+    places: Places,
+    is_stopped: IsStopped,
 ) -> None:
     """Add the rows at some places to a graph."""
     for first in range(0, len(places), _CODED_AT_A_TIME):
         coded = places[first : first + _CODED_AT_A_TIME]
         ids = rows.ids[coded]
-        row_codes = codes.of_rows(rows.matrix[coded])
+        row_codes = encoder.encode_rows(rows.matrix[coded])
         for start in range(0, len(coded), _ADDED_AT_A_TIME):
             if is_stopped():
                 raise GraphStopped
             part = slice(start, start + _ADDED_AT_A_TIME)
             # With several threads, they and Python wait for each other at each row.
-            links.add(ids[part], row_codes[part], threads=1)
+            hnsw.add(ids[part], row_codes[part], threads=1)
 
 
 def _rounded(coordinates: VectorsF32) -> VectorsInt8:
@@ -275,8 +277,7 @@ def _rounded(coordinates: VectorsF32) -> VectorsInt8:
 
 @cache
 def _usearch_index() -> Any:
-    # USearch shows the libraries that are loaded after it the symbols of a newer simsimd, with
-    # which the functions of this one fail. So this one is loaded first.
+    # USearch exports symbols of a newer simsimd, which break ours if it is loaded later.
     load_simsimd()
     # A command that searches a few times does not wait for this import.
     from usearch.index import Index

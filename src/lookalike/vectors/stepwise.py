@@ -106,7 +106,9 @@ class StepwisePruner:
     @property
     def nbytes(self) -> int:
         """The bytes of memory in addition to the vectors."""
-        return self._short.nbytes + self._long.nbytes + self._batch_scan.nbytes
+        parts = (self._short, self._long, self._batch_scan)
+        sizes = [part.nbytes for part in parts]
+        return sum(sizes)
 
     def prune(
         self, query: VectorsF16, k: int, places: Places | None = None

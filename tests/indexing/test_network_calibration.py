@@ -15,7 +15,7 @@ import lookalike
 from command import lookalike as run
 from lookalike import Collection
 from lookalike.errors import CollectionError, ModelError, WeightsError
-from lookalike.indexing.first_use import Calibrator
+from lookalike.indexing.network_calibration import Calibrator
 from lookalike.indexing.new_spaces import SpaceMaker
 from lookalike.maintenance.backup import backup, restore
 from lookalike.models import embedder, registry, weights

@@ -1,4 +1,4 @@
-"""The first use of an 8-bit network without a calibration: it is calibrated on the user's images.
+"""Calibration of an 8-bit network on the images of the run that first uses it.
 
 Activations are measured on half of a small sample. On the other half, the 8-bit vectors are
 compared with those of the float network. A network that loses too much is refused before anything
@@ -30,22 +30,21 @@ from lookalike.store.diff import ContentIndex
 from lookalike.tracing import span
 from lookalike.types import Item, Model
 
-__all__ = ["MIN_FIDELITY", "Calibrator", "MeasuredNetwork"]
+__all__ = ["MIN_FIDELITY", "CalibratedNetwork", "Calibrator"]
 
-# An 8-bit network whose vectors have a smaller cosine to the float network's, about their mean,
-# is not used.
+# The least cosine of 8-bit vectors to the float network's, about their mean.
 MIN_FIDELITY = 0.99
 
 # The images that are read, half of which are measured. More do not help: see the decision.
 _CHOSEN_IMAGES = 128
-# Fewer readable images are completed to this number by those of the drawn sample.
+# If fewer can be read, synthetic images of the drawn sample make up this number.
 _LEAST_IMAGES = 32
 
 _PreparedImage = npt.NDArray[np.uint8]
 
 
 @dataclass(frozen=True, slots=True)
-class MeasuredNetwork:
+class CalibratedNetwork:
     """A network that was calibrated on first use.
 
     Attributes
@@ -59,7 +58,7 @@ class MeasuredNetwork:
     drawn
         The number of images, of both kinds, that come from the drawn sample.
     cosine
-        The mean cosine of the 8-bit vectors to the float ones, about the mean of these.
+        The mean cosine of the 8-bit vectors to the float ones, about the float vectors' mean.
     """
 
     model: str
@@ -91,12 +90,12 @@ class Calibrator:
 
     Attributes
     ----------
-    measured
+    calibrated
         The networks that were calibrated, in order.
     """
 
     def __init__(self, source: Source, max_pixels: int) -> None:
-        self.measured: list[MeasuredNetwork] = []
+        self.calibrated: list[CalibratedNetwork] = []
         self._source = source
         self._max_pixels = max_pixels
 
@@ -138,7 +137,7 @@ class Calibrator:
         calibration = calibrate(model, [to_measure])
         calibrated = hold_calibration(model, calibration)
         cosine = cosine_about_mean(calibrated, to_compare)
-        result = MeasuredNetwork(
+        result = CalibratedNetwork(
             model.name,
             images=len(to_measure),
             compared=len(to_compare),
@@ -149,7 +148,7 @@ class Calibrator:
         is_faithful = cosine >= MIN_FIDELITY
         if not is_faithful:
             raise _unfaithful_error(model, result)
-        self.measured.append(result)
+        self.calibrated.append(result)
         return calibrated
 
     def _prepare_images(self, model: Model) -> list[_PreparedImage]:
@@ -214,7 +213,7 @@ def _draw_images(model: Model, count: int) -> list[_PreparedImage]:
     return images
 
 
-def _unfaithful_error(model: Model, result: MeasuredNetwork) -> ModelError:
+def _unfaithful_error(model: Model, result: CalibratedNetwork) -> ModelError:
     remedy = 'Set precision = "f32" in its description.'
     float_name = _float_name(model)
     if float_name is not None:
